@@ -1,0 +1,160 @@
+import type Router from '@koa/router';
+import type { Context } from 'koa';
+import { z } from 'zod';
+import { BodyTooLargeError, readBody } from '../http.js';
+import type { UserRecords } from '../metadata/user-records.js';
+import { OciError } from '../oci/errors.js';
+import type { Authenticator } from './authenticate.js';
+import type { PasswordChecker } from './passwords.js';
+import { anonymous, userPrincipal, type Principal } from './principal.js';
+import { tokenPath } from './registry-access.js';
+import type { SigningKeys } from './signing-keys.js';
+import { grantedAccess, parseScopes } from './token-scope.js';
+import { generateRefreshToken, hashRefreshToken, type RegistryTokens } from './tokens.js';
+
+/** What the token endpoint works with. */
+export interface TokenRoutesOptions {
+  readonly authenticator: Authenticator;
+  readonly passwords: PasswordChecker;
+  readonly users: UserRecords;
+  readonly tokens: RegistryTokens;
+  readonly keys: SigningKeys;
+  readonly refreshLifetimeSeconds: number;
+}
+
+/** A token must fit into a request header; what is asked for decides its size. */
+const maxScopeLength = 8 * 1024;
+const maxFormSize = 64 * 1024;
+
+const form = z.object({
+  grant_type: z.enum(['password', 'refresh_token']),
+  client_id: z.string().max(255).default(''),
+  access_type: z.string().optional(),
+  scope: z.string().default(''),
+  username: z.string().optional(),
+  password: z.string().optional(),
+  refresh_token: z.string().optional(),
+});
+
+/** An error of the OAuth 2.0 token endpoint (RFC 6749, section 5.2). */
+class GrantError extends Error {
+  override readonly name = 'GrantError';
+  readonly error: 'invalid_request' | 'invalid_grant' | 'unsupported_grant_type';
+  constructor(error: GrantError['error'], description: string) {
+    super(description);
+    this.error = error;
+  }
+}
+
+/**
+ * The token endpoint (distribution's "Token Authentication Specification" for GET and "OAuth 2.0" for POST) and the
+ * public keys. All of it may be called by anyone: the credentials are in the request, and a token for nobody opens
+ * nothing that is closed to nobody.
+ */
+export function tokenRoutes(router: Router, options: TokenRoutesOptions): void {
+  const { authenticator, tokens, keys } = options;
+
+  router.get(tokenPath, async (ctx) => {
+    // Nothing narrower than a password buys a token: a token could otherwise be renewed for ever.
+    const header = ctx.get('Authorization');
+    const authentication = /^bearer /i.test(header) ? undefined : await authenticator.authenticate(header);
+    if (authentication?.kind !== 'known') {
+      throw new OciError('UNAUTHORIZED', 'the user name or the password is wrong', {
+        headers: { 'WWW-Authenticate': 'Basic realm="weir"' },
+      });
+    }
+    const { principal } = authentication;
+    ctx.state['principal'] = principal;
+    const wanted = parseScopes(checkScopes(ctx, [ctx.query['scope'] ?? []].flat()));
+    const issued = await tokens.issue(principal, grantedAccess(principal, wanted));
+    const offline = ctx.query['offline_token'] === 'true' && principal.kind === 'user';
+    const client = typeof ctx.query['client_id'] === 'string' ? ctx.query['client_id'] : '';
+    sendToken(ctx, {
+      // Docker reads `token`; the OAuth spelling is there for everyone else.
+      token: issued.token,
+      access_token: issued.token,
+      expires_in: issued.lifetimeSeconds,
+      issued_at: issued.issuedAt.toISOString(),
+      ...(offline && { refresh_token: await giveRefreshToken(options, principal, client) }),
+    });
+  });
+
+  router.post(tokenPath, async (ctx) => {
+    try {
+      const fields = await readForm(ctx);
+      const principal = await redeem(options, fields);
+      ctx.state['principal'] = principal;
+      const access = grantedAccess(principal, parseScopes(checkScopes(ctx, [fields.scope])));
+      const issued = await tokens.issue(principal, access);
+      const offline = fields.access_type === 'offline' && fields.grant_type === 'password';
+      sendToken(ctx, {
+        access_token: issued.token,
+        token_type: 'Bearer',
+        expires_in: issued.lifetimeSeconds,
+        issued_at: issued.issuedAt.toISOString(),
+        scope: access.map(({ type, name, actions }) => `${type}:${name}:${actions.join(',')}`).join(' '),
+        ...(fields.refresh_token !== undefined && { refresh_token: fields.refresh_token }),
+        ...(offline && { refresh_token: await giveRefreshToken(options, principal, fields.client_id) }),
+      });
+    } catch (error) {
+      if (!(error instanceof GrantError)) throw error;
+      ctx.status = error.error === 'invalid_grant' ? 401 : 400;
+      ctx.body = { error: error.error, error_description: error.message };
+    }
+  });
+
+  router.get('/auth/keys', async (ctx) => {
+    ctx.set('Cache-Control', 'public, max-age=60');
+    ctx.body = await keys.publicKeySet();
+  });
+}
+
+function checkScopes(ctx: Context, scopes: readonly string[]): readonly string[] {
+  if (scopes.reduce((sum, scope) => sum + scope.length, 0) <= maxScopeLength) return scopes;
+  ctx.state['principal'] ??= anonymous;
+  throw new OciError('UNSUPPORTED', `scopes of more than ${maxScopeLength} characters do not fit in one token`, {
+    status: 400,
+  });
+}
+
+function sendToken(ctx: Context, body: object): void {
+  ctx.set('Cache-Control', 'no-store');
+  ctx.body = body;
+}
+
+async function readForm(ctx: Context): Promise<z.infer<typeof form>> {
+  if (!ctx.is('application/x-www-form-urlencoded')) {
+    throw new GrantError('invalid_request', 'expected a body of type application/x-www-form-urlencoded');
+  }
+  let body: Buffer;
+  try {
+    body = await readBody(ctx.req, maxFormSize);
+  } catch (error) {
+    if (error instanceof BodyTooLargeError) throw new GrantError('invalid_request', 'the body is too large');
+    throw error;
+  }
+  const fields = form.safeParse(Object.fromEntries(new URLSearchParams(body.toString('utf8'))));
+  if (fields.success) return fields.data;
+  const wrong = fields.error.issues[0]!.path.join('.');
+  if (wrong === 'grant_type') throw new GrantError('unsupported_grant_type', 'expected password or refresh_token');
+  throw new GrantError('invalid_request', `${wrong} is not valid`);
+}
+
+async function redeem(options: TokenRoutesOptions, fields: z.infer<typeof form>): Promise<Principal> {
+  if (fields.grant_type === 'password') {
+    const user = await options.passwords.check(fields.username ?? '', fields.password ?? '');
+    if (user === undefined) throw new GrantError('invalid_grant', 'the user name or the password is wrong');
+    return userPrincipal(user.name, user.role);
+  }
+  const token = await options.users.findRefreshToken(hashRefreshToken(fields.refresh_token ?? ''), new Date());
+  const user = token && (await options.users.findUser(token.user));
+  if (user === undefined) throw new GrantError('invalid_grant', 'the refresh token is not valid any more; log in again');
+  return userPrincipal(user.name, user.role);
+}
+
+async function giveRefreshToken(options: TokenRoutesOptions, principal: Principal, client: string): Promise<string> {
+  const { secret, hash } = generateRefreshToken();
+  const expiresAt = new Date(Date.now() + options.refreshLifetimeSeconds * 1000);
+  await options.users.addRefreshToken({ hash, user: principal.name, client: client.slice(0, 255), expiresAt });
+  return secret;
+}

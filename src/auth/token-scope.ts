@@ -1,0 +1,54 @@
+import { OciError } from '../oci/errors.js';
+import { parseRepositoryName } from '../oci/repository-name.js';
+import { authorize, catalogRequest, repositoryRequest, type RepositoryAction } from './authorize.js';
+import type { Principal, TokenAccess } from './principal.js';
+
+const repositoryActions: readonly RepositoryAction[] = ['pull', 'push', 'delete'];
+
+/**
+ * Parses the scopes of a token request (distribution's token specification, "Requesting a Token"): texts of
+ * `repository:<name>:<action>,<action>` or `registry:catalog:*`, separated by spaces. Scopes of other types, and names
+ * that cannot exist, grant nothing and are left out, as the specification asks.
+ */
+export function parseScopes(texts: readonly string[]): TokenAccess[] {
+  return texts
+    .flatMap((text) => text.split(' '))
+    .filter((text) => text !== '')
+    .flatMap(parseScope);
+}
+
+function parseScope(text: string): TokenAccess[] {
+  // The name may hold a colon of a host and port in other registries; the actions come after the last one.
+  const match = /^([a-z]+)(?:\([^)]*\))?:(.+):([a-z*,]*)$/.exec(text);
+  if (match === null) return [];
+  const [, type, name, list] = match;
+  const actions = list!.split(',').filter((action) => action !== '');
+  if (type === 'registry' && name === 'catalog') return [{ type, name, actions }];
+  if (type !== 'repository') return [];
+  try {
+    return [{ type, name: parseRepositoryName(name!), actions }];
+  } catch (error) {
+    if (error instanceof OciError) return [];
+    throw error;
+  }
+}
+
+/** The part of the wanted access that the principal really has, a line for each name. */
+export function grantedAccess(principal: Principal, wanted: readonly TokenAccess[]): TokenAccess[] {
+  const granted = new Map<string, TokenAccess>();
+  for (const access of wanted) {
+    const key = `${access.type}:${access.name}`;
+    const actions = new Set([...(granted.get(key)?.actions ?? []), ...grantedActions(principal, access)]);
+    if (actions.size > 0) granted.set(key, { type: access.type, name: access.name, actions: [...actions] });
+  }
+  return [...granted.values()];
+}
+
+function grantedActions(principal: Principal, { type, name, actions }: TokenAccess): readonly string[] {
+  if (type === 'registry') return actions.includes('*') && authorize(principal, catalogRequest) ? ['*'] : [];
+  const repository = parseRepositoryName(name);
+  return repositoryActions.filter(
+    (action) =>
+      (actions.includes(action) || actions.includes('*')) && authorize(principal, repositoryRequest(action, repository)),
+  );
+}

@@ -1,0 +1,72 @@
+import type { Readable } from 'node:stream';
+
+/** A range of bytes, both ends inclusive (RFC 9110, section 14.1.2). */
+export interface ByteRange {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Sees every byte that is appended, in order; `node:crypto`'s Hash is one. */
+export interface ByteObserver {
+  update(bytes: Buffer): unknown;
+}
+
+/** How to append. */
+export interface AppendOptions {
+  /** Bytes the upload has; whatever lies beyond, from an append that failed, is overwritten. */
+  readonly offset: number;
+  readonly observer: ByteObserver;
+  /** More bytes than this are an error: the append rejects with a `RangeError`. */
+  readonly maxBytes?: number;
+}
+
+/** How an append ended. When the source broke off, what came before is kept, so that the client can go on from there. */
+export interface AppendResult {
+  readonly appendedBytes: number;
+  /** Why the source broke off; undefined when it ended by itself. */
+  readonly interrupted: Error | undefined;
+}
+
+/**
+ * Bytes: finished ones by location, unfinished ones by the id of their upload. A store knows nothing of digests or
+ * repositories: what the bytes are, and who may see them, is the caller's question.
+ */
+export interface BlobStore {
+  /**
+   * Appends a stream to an upload, which begins with the first append. One append at a time for each upload.
+   *
+   * @throws {RangeError} when the source has more than `maxBytes`
+   */
+  append(upload: string, source: Readable, options: AppendOptions): Promise<AppendResult>;
+
+  /** Makes what was appended so far durable, to be told to the client as received. */
+  sync(upload: string): Promise<void>;
+
+  /** Reads what an upload has so far, from its first byte up to `size`. */
+  readUpload(upload: string, size: number): Promise<Readable | undefined>;
+
+  /**
+   * Makes the bytes of an upload final and durable, without copying them.
+   *
+   * @returns their location, for the database to remember
+   */
+  finish(upload: string): Promise<string>;
+
+  /** Deletes whatever an upload left: unfinished bytes, and finished ones whose location nobody remembers. */
+  discardUpload(upload: string): Promise<void>;
+
+  /** @param range the whole when left out */
+  open(location: string, range?: ByteRange): Promise<Readable | undefined>;
+
+  /** Bytes at the location; undefined when there are none. */
+  size(location: string): Promise<number | undefined>;
+
+  /** Deletes finished bytes; no error when they are gone already. */
+  delete(location: string): Promise<void>;
+
+  /** Every location that holds finished bytes, in no order. For checking the store as a whole, never for a request. */
+  list(): AsyncIterable<string>;
+
+  /** Rejects when the store cannot take or give bytes. */
+  check(): Promise<void>;
+}

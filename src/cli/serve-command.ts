@@ -1,0 +1,58 @@
+import { Command } from 'commander';
+import { pino } from 'pino';
+import { startRegistry, type RunningRegistry } from '../serve.js';
+import { configOf } from './config-of.js';
+import { exitCodes } from './exit-codes.js';
+import { welcome } from './welcome.js';
+
+/** `weir serve`: runs the registry until a signal comes. */
+export function serveCommand(version: string): Command {
+  return new Command('serve')
+    .description('run the registry')
+    .addHelpText(
+      'after',
+      `
+The first SIGTERM or SIGINT lets running requests finish (shutdownGraceSeconds), the second ends at once.
+Exit codes: 0 stopped, 1 failure, 2 configuration not valid, 4 stopped with requests cut off.`,
+    )
+    .action(async (_options, command: Command) => {
+      const config = configOf(command);
+      const log = pino(
+        { level: config.logLevel, base: null },
+        // Collected and written in the background: a log line must not hold up an answer.
+        pino.destination({ dest: 2, sync: false, minLength: 4096 }),
+      );
+      const flush = setInterval(() => {
+        log.flush();
+      }, 1000);
+      const registry = await startRegistry(config, log);
+      process.stdout.write(
+        welcome({
+          version,
+          url: config.publicUrl ?? registry.url,
+          dataDir: config.dataDir,
+          caCertificatePath: registry.caCertificatePath,
+          passwordPath: registry.passwordPath,
+        }),
+      );
+      process.exitCode = await untilStopped(registry);
+      clearInterval(flush);
+      await new Promise((resolve) => {
+        log.flush(resolve);
+      });
+      // Clients that keep a connection open must not keep the process.
+      process.exit();
+    });
+}
+
+async function untilStopped(registry: RunningRegistry): Promise<number> {
+  await new Promise<void>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.once(signal, () => {
+        resolve();
+      });
+    }
+  });
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(exitCodes.cutOff));
+  return (await registry.stop()) ? exitCodes.ok : exitCodes.cutOff;
+}

@@ -1,0 +1,240 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { parse as parseYaml, YAMLParseError } from 'yaml';
+import { z } from 'zod';
+
+/** A configuration that cannot be used; `problems` has one line for each wrong value. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+  readonly problems: readonly string[];
+  constructor(problems: readonly string[]) {
+    super(`configuration is not valid:\n${problems.map((problem) => `  ${problem}`).join('\n')}`);
+    this.problems = problems;
+  }
+}
+
+const seconds = z.int().min(1);
+const flag = z.boolean();
+
+const listen = z
+  .string()
+  .transform((text, context) => {
+    const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
+    const port = Number(match?.[3]);
+    if (match && port <= 65535) return { host: match[1] ?? (match[2] === '' ? '0.0.0.0' : match[2]!), port };
+    context.addIssue({ code: 'custom', message: 'expected host:port, such as 127.0.0.1:5000 or [::1]:5000' });
+    return z.NEVER;
+  });
+
+const publicUrl = z
+  .string()
+  .refine((text) => {
+    const url = URL.canParse(text) ? new URL(text) : undefined;
+    return url !== undefined && /^https?:$/.test(url.protocol) && url.pathname === '/' && url.search === '' && url.username === '';
+  }, 'expected http(s)://host[:port] without a path')
+  .transform((text) => new URL(text).origin);
+
+const schema = z.strictObject({
+  listen: listen.prefault('127.0.0.1:5000').describe('host:port of the one listener'),
+  dataDir: z
+    .string()
+    .min(1)
+    .default('./weir-data')
+    .transform((path) => resolve(path))
+    .describe('SQLite file, blobs, keys, CA, first password'),
+  publicUrl: publicUrl.optional().describe('what clients call it, behind a proxy (from the request)'),
+  workers: z.literal(1, 'expected 1: one process is all that this version runs').default(1).describe('processes sharing the listener'),
+  logLevel: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+    .default('info')
+    .describe('fatal, error, warn, info, debug, trace or silent'),
+  shutdownGraceSeconds: seconds.default(30).describe('how long running requests may take after SIGTERM'),
+  admin: z
+    .strictObject({
+      password: z.string().min(1).max(72).optional().describe('of user admin, first start only (generated)'),
+    })
+    .prefault({}),
+  anonymous: z
+    .strictObject({ pull: flag.default(false).describe('whether projects may be made public') })
+    .prefault({}),
+  tls: z
+    .strictObject({
+      mode: z.enum(['auto', 'off', 'files']).default('auto').describe('auto (own CA), off, or files'),
+      cert: z.string().min(1).optional().describe('PEM certificate chain, with mode files'),
+      key: z.string().min(1).optional().describe('PEM private key, with mode files'),
+    })
+    .prefault({})
+    .refine((tls) => tls.mode !== 'files' || (tls.cert !== undefined && tls.key !== undefined), {
+      error: 'mode "files" needs tls.cert and tls.key',
+    }),
+  database: z
+    .strictObject({
+      url: z
+        .literal('sqlite', 'expected to be absent or "sqlite": the SQLite file in dataDir is the one database of this version')
+        .default('sqlite')
+        .describe('a SQLite file in dataDir'),
+    })
+    .prefault({}),
+  blobstore: z
+    .strictObject({
+      kind: z.literal('disk', 'expected "disk": the one blob store of this version').default('disk').describe('where bytes are: disk'),
+    })
+    .prefault({}),
+  policy: z
+    .strictObject({
+      sparse: z
+        .array(z.enum(['images', 'indexes']))
+        .default([])
+        .describe('manifests that may be pushed before what they refer to: images, indexes'),
+    })
+    .prefault({}),
+  uploads: z
+    .strictObject({
+      expireSeconds: seconds.default(86_400).describe('after this long without a byte an upload is given up'),
+      idleTimeoutSeconds: seconds.default(60).describe('after this long without a byte a request body is cut off'),
+      minimumBytesPerSecond: z.int().min(0).default(1024).describe('a body slower than this over the idle time is cut off; 0: never'),
+    })
+    .prefault({}),
+  collection: z
+    .strictObject({
+      graceSeconds: z.int().min(0).default(86_400).describe('how long a blob that nothing refers to is kept'),
+      intervalSeconds: seconds.default(60).describe('how often such blobs are looked for'),
+    })
+    .prefault({}),
+  tokens: z
+    .strictObject({
+      lifetimeSeconds: z.int().min(60).max(3600).default(300).describe('of a registry token'),
+      refreshLifetimeSeconds: seconds.default(30 * 86_400).describe('of a refresh token (docker keeps one after login)'),
+    })
+    .prefault({}),
+});
+
+/** Everything an operator can decide, checked; the names are those of `weir.yaml`. */
+export type Config = z.output<typeof schema>;
+
+/** One value an operator can set. */
+export interface ConfigEntry {
+  /** In `weir.yaml`, as in `tls.mode`. */
+  readonly path: string;
+  /** In the environment, as in `WEIR_TLS_MODE`. */
+  readonly variable: string;
+  readonly default: unknown;
+  readonly meaning: string;
+  /** A list is written with commas in the environment, numbers and flags in their usual spelling. */
+  readonly type: 'text' | 'number' | 'flag' | 'list';
+}
+
+/** All entries in the order of the schema, for documentation and for reading the environment. */
+export const configEntries: readonly ConfigEntry[] = collectEntries(
+  z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as JsonSchema,
+  [],
+);
+
+interface JsonSchema {
+  readonly type?: string;
+  readonly properties?: Readonly<Record<string, JsonSchema>>;
+  readonly default?: unknown;
+  readonly const?: unknown;
+  readonly description?: string;
+}
+
+function collectEntries(node: JsonSchema, path: readonly string[]): ConfigEntry[] {
+  if (node.properties !== undefined) {
+    return Object.entries(node.properties).flatMap(([name, child]) => collectEntries(child, [...path, name]));
+  }
+  const type = node.type ?? typeof node.const;
+  return [
+    {
+      path: path.join('.'),
+      variable: `WEIR_${path.map((name) => name.replace(/([A-Z])/g, '_$1').toUpperCase()).join('_')}`,
+      default: node.default,
+      meaning: node.description ?? '',
+      type: type === 'integer' || type === 'number' ? 'number' : type === 'boolean' ? 'flag' : type === 'array' ? 'list' : 'text',
+    },
+  ];
+}
+
+/** A configuration file to read: one that was asked for must exist, the usual one may be absent. */
+export interface ConfigFile {
+  readonly path: string;
+  readonly required: boolean;
+}
+
+/**
+ * Reads the configuration file, lays the environment over it, and checks the whole.
+ *
+ * @throws {ConfigError} naming the path, the value and what was expected of everything that is wrong
+ */
+export function loadConfig(file: ConfigFile, environment: Readonly<Record<string, string | undefined>>): Config {
+  const input = readConfigFile(file);
+  const problems: string[] = [];
+  const known = new Map(configEntries.map((entry) => [entry.variable, entry]));
+  for (const [variable, text] of Object.entries(environment)) {
+    // Tests of the project have variables of their own under WEIR_TEST_.
+    if (!variable.startsWith('WEIR_') || variable.startsWith('WEIR_TEST_') || text === undefined) continue;
+    const entry = known.get(variable);
+    if (entry === undefined) problems.push(`${variable}: unknown variable; see "weir config list"`);
+    else setPath(input, entry.path.split('.'), fromText(entry, text));
+  }
+  const result = schema.safeParse(input);
+  if (!result.success) problems.push(...result.error.issues.flatMap((issue) => describeIssue(issue, input)));
+  if (problems.length > 0 || !result.success) throw new ConfigError(problems);
+  return Object.freeze(result.data);
+}
+
+function readConfigFile(file: ConfigFile): Record<string, unknown> {
+  if (!existsSync(file.path)) {
+    if (file.required) throw new ConfigError([`${file.path}: no such file`]);
+    return {};
+  }
+  let document: unknown;
+  try {
+    document = parseYaml(readFileSync(file.path, 'utf8'));
+  } catch (error) {
+    if (error instanceof YAMLParseError) throw new ConfigError([`${file.path}: ${error.message.split('\n')[0]}`]);
+    throw error;
+  }
+  if (document === null || document === undefined) return {};
+  if (typeof document !== 'object' || Array.isArray(document)) {
+    throw new ConfigError([`${file.path}: expected a mapping of names to values`]);
+  }
+  return document as Record<string, unknown>;
+}
+
+function fromText(entry: ConfigEntry, text: string): unknown {
+  switch (entry.type) {
+    case 'list':
+      return text
+        .split(',')
+        .map((item) => item.trim())
+        .filter((item) => item !== '');
+    case 'number':
+      return /^-?\d+$/.test(text.trim()) ? Number(text) : text;
+    case 'flag':
+      return text === 'true' ? true : text === 'false' ? false : text;
+    case 'text':
+      return text;
+  }
+}
+
+function setPath(target: Record<string, unknown>, path: readonly string[], value: unknown): void {
+  const [name, ...rest] = path;
+  if (rest.length === 0) target[name!] = value;
+  else {
+    const child = target[name!];
+    const next = typeof child === 'object' && child !== null ? (child as Record<string, unknown>) : {};
+    target[name!] = next;
+    setPath(next, rest, value);
+  }
+}
+
+function describeIssue(issue: z.core.$ZodIssue, input: unknown): string[] {
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => `${[...issue.path, key].join('.')}: unknown name; see "weir config list"`);
+  }
+  const path = issue.path.join('.');
+  const value = issue.path.reduce<unknown>((node, name) => (node as Record<PropertyKey, unknown> | undefined)?.[name], input);
+  // The one secret in the configuration is never printed.
+  const shown = path === 'admin.password' ? '(hidden)' : JSON.stringify(value);
+  return [`${path}: ${shown} is not valid: ${issue.message}`];
+}

@@ -1,0 +1,101 @@
+import type { Readable } from 'node:stream';
+import type { BlobStore, ByteRange } from '../blobstore/blob-store.js';
+import type { BlobRecord, BlobRecords } from '../metadata/blob-records.js';
+import type { Digest } from '../oci/digest.js';
+import { OciError } from '../oci/errors.js';
+import type { RepositoryName } from '../oci/repository-name.js';
+
+/** How many repositories an anonymous mount looks at before it gives up and lets the client upload. */
+const maxMountSources = 1000;
+const mountPageSize = 100;
+
+/** A wish to link a blob into a repository without sending it. */
+export interface MountRequest {
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+  /** Undefined: any repository will do. */
+  readonly from: RepositoryName | undefined;
+  /** Whether the caller may pull from a repository. Knowing a digest is no right to its bytes. */
+  readonly mayPull: (repository: RepositoryName) => boolean;
+}
+
+/** Finished blobs of repositories: OCI Distribution Spec end-2, end-10 and end-11. */
+export class BlobService {
+  readonly #store: BlobStore;
+  readonly #records: BlobRecords;
+  readonly #graceMs: number;
+  readonly #now: () => Date;
+
+  /** @param graceMs how long a blob that nothing refers to is kept */
+  constructor(store: BlobStore, records: BlobRecords, graceMs: number, now: () => Date = () => new Date()) {
+    this.#store = store;
+    this.#records = records;
+    this.#graceMs = graceMs;
+    this.#now = now;
+  }
+
+  /** @throws {OciError} BLOB_UNKNOWN when the repository does not link the blob */
+  async get(repository: RepositoryName, digest: Digest): Promise<BlobRecord> {
+    const blob = await this.#records.findLinkedBlob(repository, digest);
+    if (blob === undefined) throw blobUnknown(repository, digest);
+    // Somebody who checks for a blob is about to push a manifest that needs it.
+    if (blob.collectAt !== undefined && blob.collectAt.getTime() - this.#now().getTime() < this.#graceMs / 2) {
+      await this.#records.postponeCollection(repository, digest, this.#collectAt());
+    }
+    return blob;
+  }
+
+  /** @throws {OciError} BLOB_UNKNOWN when the bytes are not where they should be */
+  async open(repository: RepositoryName, blob: BlobRecord, range?: ByteRange): Promise<Readable> {
+    const bytes = await this.#store.open(blob.location, range);
+    if (bytes === undefined) throw blobUnknown(repository, blob.digest);
+    return bytes;
+  }
+
+  /** @returns false when there is no source the caller may pull from; the blob must then be uploaded */
+  async mount({ repository, digest, from, mayPull }: MountRequest): Promise<boolean> {
+    const source = from === undefined ? await this.#findSource(digest, mayPull) : from;
+    if (source === undefined || !mayPull(source)) return false;
+    if ((await this.#records.findLinkedBlob(source, digest)) === undefined) return false;
+    return (await this.#records.linkBlob(repository, digest, this.#collectAt())) !== undefined;
+  }
+
+  async #findSource(digest: Digest, mayPull: MountRequest['mayPull']): Promise<RepositoryName | undefined> {
+    let last: RepositoryName | undefined;
+    for (let seen = 0; seen < maxMountSources; seen += mountPageSize) {
+      const sources = await this.#records.listRepositoriesWithBlob(digest, { last, limit: mountPageSize });
+      const source = sources.find(mayPull);
+      if (source !== undefined || sources.length < mountPageSize) return source;
+      last = sources.at(-1);
+    }
+    return undefined;
+  }
+
+  /**
+   * @throws {OciError} BLOB_UNKNOWN when the repository does not link the blob; DENIED when an image of the
+   * repository needs it
+   */
+  async delete(repository: RepositoryName, digest: Digest): Promise<void> {
+    const result = await this.#records.unlinkBlob(repository, digest);
+    switch (result.kind) {
+      case 'unlinked':
+        return;
+      case 'absent':
+        throw blobUnknown(repository, digest);
+      case 'referenced':
+        throw new OciError(
+          'DENIED',
+          { digest, referencedBy: result.by, reason: 'an image of this repository needs the blob; delete that first' },
+          { status: 405, headers: { Allow: 'GET, HEAD' } },
+        );
+    }
+  }
+
+  #collectAt(): Date {
+    return new Date(this.#now().getTime() + this.#graceMs);
+  }
+}
+
+function blobUnknown(repository: RepositoryName, digest: Digest): OciError {
+  return new OciError('BLOB_UNKNOWN', { repository, digest });
+}

@@ -1,0 +1,28 @@
+import type { Context, Next } from 'koa';
+import { BodyTooLargeError } from '../http.js';
+import { OciError } from '../oci/errors.js';
+
+/** Answers every OciError in the spec's error form; what is no OciError is somebody else's to answer. */
+export async function ociErrors(ctx: Context, next: Next): Promise<void> {
+  try {
+    await next();
+  } catch (error) {
+    const known = toOciError(error);
+    if (known === undefined) throw error;
+    ctx.set(known.headers);
+    ctx.status = known.status;
+    const { code, message, detail } = known;
+    ctx.body = { errors: [{ code, message, ...(detail !== undefined && { detail }) }] };
+  }
+}
+
+function toOciError(error: unknown): OciError | undefined {
+  if (error instanceof OciError) return error;
+  if (error instanceof BodyTooLargeError) {
+    return new OciError('SIZE_INVALID', 'the body is larger than the registry takes', { status: 413 });
+  }
+  if (error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')) {
+    return new OciError('DENIED', 'the registry has no space left; nothing was stored', { status: 507, cause: error });
+  }
+  return undefined;
+}

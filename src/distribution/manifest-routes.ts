@@ -1,0 +1,81 @@
+import type Router from '@koa/router';
+import type { Context } from 'koa';
+import type { RegistryAccess } from '../auth/registry-access.js';
+import { readBody, sendEmpty } from '../http.js';
+import { OciError } from '../oci/errors.js';
+import { maxManifestSize } from '../oci/manifest.js';
+import { parseReference, parseTag, type Reference, type Tag } from '../oci/reference.js';
+import { parseRepositoryName } from '../oci/repository-name.js';
+import { matchesEtag } from './blob-routes.js';
+import type { ManifestService } from './manifests.js';
+
+/** The spec asks for ten; the answer repeats each in a header. */
+const maxTagParameters = 100;
+
+/** Manifests, OCI Distribution Spec end-3, end-7 and end-9. GET takes the right to pull, PUT to push, DELETE to delete. */
+export function manifestRoutes(router: Router, access: RegistryAccess, manifests: ManifestService): void {
+  router.get('/v2/*name/manifests/:reference', async (ctx) => {
+    const repository = parseRepositoryName(ctx.params['name']!);
+    const reference = parseReference(ctx.params['reference']!);
+    await access.requireRepository(ctx, repository, 'pull');
+    const head = ctx.method === 'HEAD';
+    const manifest = head ? await manifests.stat(repository, reference) : await manifests.read(repository, reference);
+    const etag = `"${manifest.digest}"`;
+    ctx.set({ 'Docker-Content-Digest': manifest.digest, ETag: etag });
+    if (matchesEtag(ctx.get('If-None-Match'), etag)) {
+      sendEmpty(ctx, 304);
+      return;
+    }
+    ctx.status = 200;
+    // Set as a header: Koa's `type` would add a charset, and the spec wants no parameters.
+    if ('bytes' in manifest) ctx.body = manifest.bytes;
+    ctx.set('Content-Type', manifest.mediaType);
+    ctx.length = manifest.size;
+  });
+
+  router.put('/v2/*name/manifests/:reference', async (ctx) => {
+    const name = ctx.params['name']!;
+    const repository = parseRepositoryName(name);
+    const reference = parseReference(ctx.params['reference']!);
+    const tags = tagParameters(ctx, reference);
+    const principal = await access.requireRepository(ctx, repository, 'push');
+    const { digest, subject } = await manifests.put({
+      repository,
+      reference,
+      tags,
+      bytes: await readBody(ctx.req, maxManifestSize),
+      contentType: mediaTypeOf(ctx.get('Content-Type')),
+      principal: principal.name,
+    });
+    ctx.set('Location', `/v2/${name}/manifests/${digest}`);
+    ctx.set('Docker-Content-Digest', digest);
+    if (subject !== undefined) ctx.set('OCI-Subject', subject);
+    if (tags.length > 0) ctx.set('OCI-Tag', [...tags]);
+    sendEmpty(ctx, 201);
+  });
+
+  router.delete('/v2/*name/manifests/:reference', async (ctx) => {
+    const repository = parseRepositoryName(ctx.params['name']!);
+    const reference = parseReference(ctx.params['reference']!);
+    const principal = await access.requireRepository(ctx, repository, 'delete');
+    await manifests.delete(repository, reference, principal.name);
+    sendEmpty(ctx, 202);
+  });
+}
+
+/** OCI Distribution Spec, "Pushing Manifests": `?tag=` goes with a push by digest. */
+function tagParameters(ctx: Context, reference: Reference): readonly Tag[] {
+  const texts = [ctx.query['tag'] ?? []].flat();
+  if (texts.length > 0 && reference.kind === 'tag') {
+    throw new OciError('UNSUPPORTED', '?tag= goes with a push by digest', { status: 400 });
+  }
+  if (texts.length > maxTagParameters) {
+    throw new OciError('UNSUPPORTED', `at most ${maxTagParameters} tags in one push`, { status: 414 });
+  }
+  return [...new Set(texts.map(parseTag))];
+}
+
+function mediaTypeOf(contentType: string): string | undefined {
+  const mediaType = contentType.split(';', 1)[0]!.trim().toLowerCase();
+  return mediaType === '' ? undefined : mediaType;
+}

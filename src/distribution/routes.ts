@@ -1,0 +1,63 @@
+import Router from '@koa/router';
+import type { Context, Middleware, Next } from 'koa';
+import type { RegistryAccess } from '../auth/registry-access.js';
+import { OciError } from '../oci/errors.js';
+import { blobRoutes } from './blob-routes.js';
+import type { BlobService } from './blobs.js';
+import { listRoutes } from './list-routes.js';
+import type { ListService } from './lists.js';
+import { manifestRoutes } from './manifest-routes.js';
+import type { ManifestService } from './manifests.js';
+import { uploadRoutes } from './upload-routes.js';
+import type { UploadService } from './uploads.js';
+
+/** The services behind `/v2/`. */
+export interface DistributionServices {
+  readonly blobs: BlobService;
+  readonly uploads: UploadService;
+  readonly manifests: ManifestService;
+  readonly lists: ListService;
+}
+
+/** Everything under `/v2/`: the OCI Distribution Spec. */
+export function distributionRoutes(access: RegistryAccess, services: DistributionServices): Router {
+  const router = new Router();
+
+  router.get('/v2', async (ctx) => {
+    await access.requirePath(ctx, '/v2/');
+    ctx.set('Docker-Distribution-API-Version', 'registry/2.0');
+    ctx.body = {};
+  });
+
+  listRoutes(router, access, services.lists);
+  // Before the blobs, whose pattern matches the path of an upload as well.
+  uploadRoutes(router, access, services.uploads, services.blobs);
+  blobRoutes(router, access, services.blobs);
+  manifestRoutes(router, access, services.manifests);
+  return router;
+}
+
+/** Refuses paths that two readers might read differently; before any route looks at them. */
+export async function plainPaths(ctx: Context, next: Next): Promise<void> {
+  const path = ctx.path;
+  if (path.startsWith('/v2/') && /%2f|%5c|%00|\\|\/\/|\/\.{1,2}(\/|$)|%2e/i.test(path)) {
+    throw new OciError('NAME_INVALID', 'the path holds empty or relative parts, or encoded slashes or dots');
+  }
+  try {
+    decodeURIComponent(path);
+  } catch (error) {
+    throw new OciError('NAME_INVALID', 'the path is not percent-encoded UTF-8', { cause: error });
+  }
+  await next();
+}
+
+/** What no route answered: a known path with another method, or no path of the registry at all. */
+export function unsupported(router: Router): Middleware {
+  return (ctx) => {
+    if (!/^\/v2(\/|$)/.test(ctx.path)) return;
+    const allowed = new Set(router.match(ctx.path, ctx.method).path.flatMap((layer) => layer.methods));
+    if (allowed.size === 0) throw new OciError('UNSUPPORTED', 'no such path in the OCI Distribution Spec', { status: 404 });
+    const methods = [...allowed];
+    throw new OciError('UNSUPPORTED', { method: ctx.method, allowed: methods }, { headers: { Allow: methods.join(', ') } });
+  };
+}

@@ -1,0 +1,59 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { configCommand } from './cli/config-command.js';
+import { exitCodes } from './cli/exit-codes.js';
+import { fsckCommand } from './cli/fsck-command.js';
+import { keysCommand } from './cli/keys-command.js';
+import { serveCommand } from './cli/serve-command.js';
+import { UsageError } from './cli/usage-error.js';
+import { userCommand } from './cli/user-command.js';
+import { ConfigError } from './config.js';
+
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+
+const program = new Command('weir')
+  .description('Weir: an OCI registry with image streams built in')
+  .version(version)
+  .option('--config <file>', 'configuration file (weir.yaml in this folder, where there is one)')
+  .exitOverride()
+  .showHelpAfterError('("weir --help" shows every command)')
+  .addHelpText(
+    'after',
+    `
+Every setting can be given in the file or in the environment; "weir config list" shows all of them.
+
+Examples:
+  weir serve                                    run with everything in ./weir-data
+  WEIR_LISTEN=0.0.0.0:443 weir serve            for the whole network
+  weir user add ci --password-stdin < secret    add a user who may pull and push
+  weir fsck                                     check that nothing is lost`,
+  );
+for (const command of [serveCommand(version), configCommand(), userCommand(), keysCommand(), fsckCommand()]) {
+  program.addCommand(command.copyInheritedSettings(program));
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = reportFailure(error);
+}
+
+function reportFailure(error: unknown): number {
+  // Commander has printed its message already; asking for help is no failure.
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+  if (error instanceof ConfigError || error instanceof UsageError) {
+    process.stderr.write(`weir: ${error.message}\n`);
+    return exitCodes.usage;
+  }
+  process.stderr.write(`weir: ${explain(error)}\n`);
+  return exitCodes.failure;
+}
+
+/** What an operator can do about the failures that are theirs; the whole stack of any other. */
+function explain(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  const message = error instanceof Error ? error.message : String(error);
+  if (code === 'EADDRINUSE') return `${message}; set WEIR_LISTEN to another host:port`;
+  if (code === 'EACCES' || code === 'EPERM' || code === 'ENOENT' || code === 'ENOSPC') return message;
+  return error instanceof Error ? (error.stack ?? message) : message;
+}

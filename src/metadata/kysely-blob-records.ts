@@ -1,0 +1,208 @@
+import type { Transaction } from 'kysely';
+import type { Digest } from '../oci/digest.js';
+import type { RepositoryName } from '../oci/repository-name.js';
+import type { BlobRecord, BlobRecords, LinkedBlob, UnlinkResult } from './blob-records.js';
+import { ensureRepository, findRepositoryId } from './repository-rows.js';
+import type { Database, Schema } from './schema.js';
+
+/** BlobRecords in SQL. */
+export class KyselyBlobRecords implements BlobRecords {
+  readonly #db: Database;
+  readonly #now: () => Date;
+
+  constructor(db: Database, now: () => Date = () => new Date()) {
+    this.#db = db;
+    this.#now = now;
+  }
+
+  async findLinkedBlob(repository: RepositoryName, digest: Digest): Promise<LinkedBlob | undefined> {
+    const row = await this.#db
+      .selectFrom('repository')
+      .innerJoin('repository_blob', 'repository_blob.repository_id', 'repository.id')
+      .innerJoin('blob', 'blob.digest', 'repository_blob.digest')
+      .leftJoin('collection_candidate', (join) =>
+        join
+          .onRef('collection_candidate.repository_id', '=', 'repository_blob.repository_id')
+          .onRef('collection_candidate.digest', '=', 'repository_blob.digest'),
+      )
+      .select(['blob.digest', 'blob.size', 'blob.location', 'collection_candidate.not_before'])
+      .where('repository.name', '=', repository)
+      .where('repository_blob.digest', '=', digest)
+      .executeTakeFirst();
+    if (row === undefined) return undefined;
+    const { not_before: notBefore, ...blob } = row;
+    return { ...blob, collectAt: notBefore === null ? undefined : new Date(notBefore) };
+  }
+
+  async listRepositoriesWithBlob(
+    digest: Digest,
+    { last, limit }: { readonly last: string | undefined; readonly limit: number },
+  ): Promise<RepositoryName[]> {
+    let query = this.#db
+      .selectFrom('repository_blob')
+      .innerJoin('repository', 'repository.id', 'repository_blob.repository_id')
+      .select('repository.name')
+      .where('repository_blob.digest', '=', digest)
+      .orderBy('repository.name')
+      .limit(limit);
+    if (last !== undefined) query = query.where('repository.name', '>', last as RepositoryName);
+    return (await query.execute()).map((row) => row.name);
+  }
+
+  async linkBlob(repository: RepositoryName, digest: Digest, collectAt: Date): Promise<BlobRecord | undefined> {
+    return this.#db.transaction().execute(async (tx) => {
+      const blob = await findBlob(tx, digest);
+      if (blob !== undefined) await this.#link(tx, repository, digest, collectAt);
+      return blob;
+    });
+  }
+
+  async addBlob(repository: RepositoryName, blob: BlobRecord, upload: string, collectAt: Date): Promise<BlobRecord> {
+    return this.#db.transaction().execute(async (tx) => {
+      await tx
+        .insertInto('blob')
+        .values({ ...blob, created_at: this.#now().getTime() })
+        .onConflict((conflict) => conflict.column('digest').doNothing())
+        .execute();
+      await this.#link(tx, repository, blob.digest, collectAt);
+      const kept = (await findBlob(tx, blob.digest))!;
+      if (kept.location === blob.location) await removeUpload(tx, upload);
+      return kept;
+    });
+  }
+
+  async #link(tx: Transaction<Schema>, repository: RepositoryName, digest: Digest, collectAt: Date): Promise<void> {
+    const at = this.#now().getTime();
+    const repositoryId = await ensureRepository(tx, repository, at);
+    await tx
+      .insertInto('repository_blob')
+      .values({ repository_id: repositoryId, digest, linked_at: at })
+      .onConflict((conflict) => conflict.columns(['repository_id', 'digest']).doUpdateSet({ linked_at: at }))
+      .execute();
+    await tx
+      .insertInto('collection_candidate')
+      .values({ repository_id: repositoryId, digest, not_before: collectAt.getTime() })
+      .onConflict((conflict) =>
+        conflict.columns(['repository_id', 'digest']).doUpdateSet({ not_before: collectAt.getTime() }),
+      )
+      .execute();
+  }
+
+  async relocateBlob(digest: Digest, location: string, upload: string): Promise<void> {
+    await this.#db.transaction().execute(async (tx) => {
+      await tx.updateTable('blob').set({ location }).where('digest', '=', digest).execute();
+      await removeUpload(tx, upload);
+    });
+  }
+
+  async unlinkBlob(repository: RepositoryName, digest: Digest): Promise<UnlinkResult> {
+    return this.#db.transaction().execute(async (tx) => {
+      const repositoryId = await findRepositoryId(tx, repository);
+      if (repositoryId === undefined) return { kind: 'absent' };
+      const by = await findReferrer(tx, repositoryId, digest);
+      if (by !== undefined) return { kind: 'referenced', by };
+      return { kind: (await this.#unlink(tx, repositoryId, digest)) ? 'unlinked' : 'absent' };
+    });
+  }
+
+  /** Removes link and candidate, and what they were the last to hold. */
+  async #unlink(tx: Transaction<Schema>, repositoryId: number, digest: Digest): Promise<boolean> {
+    await removeCandidate(tx, repositoryId, digest);
+    const { numDeletedRows } = await tx
+      .deleteFrom('repository_blob')
+      .where('repository_id', '=', repositoryId)
+      .where('digest', '=', digest)
+      .executeTakeFirst();
+    if (numDeletedRows === 0n) return false;
+    const other = await tx.selectFrom('repository_blob').select('digest').where('digest', '=', digest).executeTakeFirst();
+    if (other !== undefined) return true;
+    const { location } = await tx
+      .deleteFrom('blob')
+      .where('digest', '=', digest)
+      .returning('location')
+      .executeTakeFirstOrThrow();
+    await tx.insertInto('discarded_location').values({ location, discarded_at: this.#now().getTime() }).execute();
+    return true;
+  }
+
+  async postponeCollection(repository: RepositoryName, digest: Digest, collectAt: Date): Promise<void> {
+    await this.#db
+      .updateTable('collection_candidate')
+      .set({ not_before: collectAt.getTime() })
+      .where('digest', '=', digest)
+      .where('repository_id', '=', (query) => query.selectFrom('repository').select('id').where('name', '=', repository))
+      .execute();
+  }
+
+  async collectLinks(now: Date, limit: number): Promise<number> {
+    const due = await this.#db
+      .selectFrom('collection_candidate')
+      .select(['repository_id', 'digest'])
+      .where('not_before', '<=', now.getTime())
+      .orderBy('not_before')
+      .limit(limit)
+      .execute();
+    for (const { repository_id: repositoryId, digest } of due) {
+      await this.#db.transaction().execute(async (tx) => {
+        // A push may have put the candidate off since it was listed.
+        const still = await tx
+          .selectFrom('collection_candidate')
+          .select('digest')
+          .where('repository_id', '=', repositoryId)
+          .where('digest', '=', digest)
+          .where('not_before', '<=', now.getTime())
+          .executeTakeFirst();
+        if (still === undefined) return;
+        if ((await findReferrer(tx, repositoryId, digest)) === undefined) await this.#unlink(tx, repositoryId, digest);
+        else await removeCandidate(tx, repositoryId, digest);
+      });
+    }
+    return due.length;
+  }
+
+  async listDiscardedLocations(limit: number): Promise<string[]> {
+    const rows = await this.#db.selectFrom('discarded_location').select('location').limit(limit).execute();
+    return rows.map((row) => row.location);
+  }
+
+  async forgetDiscardedLocation(location: string): Promise<void> {
+    await this.#db.deleteFrom('discarded_location').where('location', '=', location).execute();
+  }
+
+  async countBlobs(): Promise<number> {
+    const row = await this.#db
+      .selectFrom('blob')
+      .select(({ fn }) => fn.countAll<number>().as('count'))
+      .executeTakeFirstOrThrow();
+    return row.count;
+  }
+}
+
+function findBlob(tx: Transaction<Schema>, digest: Digest): Promise<BlobRecord | undefined> {
+  return tx.selectFrom('blob').select(['digest', 'size', 'location']).where('digest', '=', digest).executeTakeFirst();
+}
+
+/** An image of the repository that refers to the blob. */
+async function findReferrer(tx: Transaction<Schema>, repositoryId: number, digest: Digest): Promise<Digest | undefined> {
+  const row = await tx
+    .selectFrom('image_reference')
+    .innerJoin('repository_image', 'repository_image.image', 'image_reference.image')
+    .select('image_reference.image')
+    .where('image_reference.target', '=', digest)
+    .where('repository_image.repository_id', '=', repositoryId)
+    .limit(1)
+    .executeTakeFirst();
+  return row?.image;
+}
+
+async function removeCandidate(tx: Transaction<Schema>, repositoryId: number, digest: Digest): Promise<void> {
+  await tx
+    .deleteFrom('collection_candidate')
+    .where('repository_id', '=', repositoryId)
+    .where('digest', '=', digest)
+    .execute();
+}
+
+async function removeUpload(tx: Transaction<Schema>, id: string): Promise<void> {
+  await tx.deleteFrom('upload').where('id', '=', id).execute();
+}

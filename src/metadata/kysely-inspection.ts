@@ -1,0 +1,183 @@
+import { sql } from 'kysely';
+import type { Digest } from '../oci/digest.js';
+import type { Tag } from '../oci/reference.js';
+import type { RepositoryName } from '../oci/repository-name.js';
+import type { BlobRecord } from './blob-records.js';
+import type { InspectedImage, InspectedTag, Inspection, MissingReference } from './inspection.js';
+import type { Database } from './schema.js';
+
+const pageSize = 200;
+/** Images carry their bytes, up to 4 MiB each. */
+const imagePageSize = 10;
+
+/** Inspection in SQL, by pages in the order of a key, so that it may run beside a registry at work. */
+export class KyselyInspection implements Inspection {
+  readonly #db: Database;
+
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  async *tags(): AsyncIterable<InspectedTag> {
+    let last = { repositoryId: 0, name: '' as Tag };
+    for (;;) {
+      const rows = await this.#db
+        .selectFrom('tag')
+        .innerJoin('repository', 'repository.id', 'tag.repository_id')
+        .leftJoin('repository_image', (join) =>
+          join
+            .onRef('repository_image.repository_id', '=', 'tag.repository_id')
+            .onRef('repository_image.image', '=', 'tag.image'),
+        )
+        .leftJoin('tag_event as newest', (join) =>
+          join
+            .onRef('newest.repository_id', '=', 'tag.repository_id')
+            .onRef('newest.tag', '=', 'tag.name')
+            .on('newest.sequence', '=', ({ selectFrom }) =>
+              selectFrom('tag_event as other')
+                .select(({ fn }) => fn.max('other.sequence').as('sequence'))
+                .whereRef('other.repository_id', '=', 'tag.repository_id')
+                .whereRef('other.tag', '=', 'tag.name'),
+            ),
+        )
+        .select([
+          'tag.repository_id as repositoryId',
+          'repository.name as repository',
+          'tag.name',
+          'tag.image',
+          'tag.sequence',
+          'repository_image.image as linkedImage',
+          'newest.image as newestImage',
+          'newest.sequence as newestSequence',
+        ])
+        .where(sql<boolean>`(tag.repository_id, tag.name) > (${last.repositoryId}, ${last.name})`)
+        .orderBy('tag.repository_id')
+        .orderBy('tag.name')
+        .limit(pageSize)
+        .execute();
+      for (const { linkedImage, newestImage, ...row } of rows) {
+        yield { ...row, newestSequence: row.newestSequence ?? 0, linked: linkedImage !== null, newestImage: newestImage ?? undefined };
+      }
+      const end = rows.at(-1);
+      if (end === undefined) return;
+      last = end;
+    }
+  }
+
+  async *forgottenTags(): AsyncIterable<{ readonly repository: RepositoryName; readonly tag: Tag }> {
+    let last = { repositoryId: 0, tag: '' as Tag };
+    for (;;) {
+      const rows = await this.#db
+        .selectFrom('tag_event as event')
+        .innerJoin('repository', 'repository.id', 'event.repository_id')
+        .leftJoin('tag', (join) =>
+          join.onRef('tag.repository_id', '=', 'event.repository_id').onRef('tag.name', '=', 'event.tag'),
+        )
+        .select(['event.repository_id as repositoryId', 'repository.name as repository', 'event.tag'])
+        .where('event.image', 'is not', null)
+        .where('tag.name', 'is', null)
+        .where('event.sequence', '=', ({ selectFrom }) =>
+          selectFrom('tag_event as other')
+            .select(({ fn }) => fn.max('other.sequence').as('sequence'))
+            .whereRef('other.repository_id', '=', 'event.repository_id')
+            .whereRef('other.tag', '=', 'event.tag'),
+        )
+        .where(sql<boolean>`(event.repository_id, event.tag) > (${last.repositoryId}, ${last.tag})`)
+        .orderBy('event.repository_id')
+        .orderBy('event.tag')
+        .limit(pageSize)
+        .execute();
+      yield* rows;
+      const end = rows.at(-1);
+      if (end === undefined) return;
+      last = end;
+    }
+  }
+
+  async *images(): AsyncIterable<InspectedImage> {
+    let last = '' as Digest;
+    for (;;) {
+      const rows = await this.#db
+        .selectFrom('image')
+        .select(['digest', 'size', 'bytes'])
+        .where('digest', '>', last)
+        .orderBy('digest')
+        .limit(imagePageSize)
+        .execute();
+      yield* rows;
+      const end = rows.at(-1);
+      if (end === undefined) return;
+      last = end.digest;
+    }
+  }
+
+  async *missingReferences(): AsyncIterable<MissingReference> {
+    let last = { repositoryId: 0, image: '' as Digest };
+    for (;;) {
+      const links = await this.#db
+        .selectFrom('repository_image')
+        .select(['repository_id as repositoryId', 'image', 'sparse'])
+        .where(sql<boolean>`(repository_id, image) > (${last.repositoryId}, ${last.image})`)
+        .orderBy('repository_id')
+        .orderBy('image')
+        .limit(pageSize)
+        .execute();
+      for (const link of links) if (link.sparse === 0) yield* await this.#missingOf(link.repositoryId, link.image);
+      const end = links.at(-1);
+      if (end === undefined) return;
+      last = end;
+    }
+  }
+
+  #missingOf(repositoryId: number, image: Digest): Promise<MissingReference[]> {
+    return this.#db
+      .selectFrom('image_reference')
+      .innerJoin('repository', (join) => join.on('repository.id', '=', repositoryId))
+      .leftJoin('repository_blob', (join) =>
+        join
+          .on('repository_blob.repository_id', '=', repositoryId)
+          .onRef('repository_blob.digest', '=', 'image_reference.target'),
+      )
+      .leftJoin('repository_image', (join) =>
+        join
+          .on('repository_image.repository_id', '=', repositoryId)
+          .onRef('repository_image.image', '=', 'image_reference.target'),
+      )
+      .select(['repository.name as repository', 'image_reference.image', 'role', 'target'])
+      .where('image_reference.image', '=', image)
+      .where('image_reference.required', '=', 1)
+      .where('repository_blob.digest', 'is', null)
+      .where('repository_image.image', 'is', null)
+      .execute();
+  }
+
+  async *blobs(): AsyncIterable<BlobRecord> {
+    let last = '' as Digest;
+    for (;;) {
+      const rows = await this.#db
+        .selectFrom('blob')
+        .select(['digest', 'size', 'location'])
+        .where('digest', '>', last)
+        .orderBy('digest')
+        .limit(pageSize)
+        .execute();
+      yield* rows;
+      const end = rows.at(-1);
+      if (end === undefined) return;
+      last = end.digest;
+    }
+  }
+
+  async isKnownLocation(location: string): Promise<boolean> {
+    // Bytes of an upload that is being finished stand at their final place before the blob's row does.
+    const upload = location.slice(location.lastIndexOf('/') + 1);
+    const row = await this.#db
+      .selectFrom('blob')
+      .select('location')
+      .where('location', '=', location)
+      .union((query) => query.selectFrom('discarded_location').select('location').where('location', '=', location))
+      .union((query) => query.selectFrom('upload').select('id as location').where('id', '=', upload))
+      .executeTakeFirst();
+    return row !== undefined;
+  }
+}

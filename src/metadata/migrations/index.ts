@@ -1,0 +1,7 @@
+import type { Migration } from 'kysely';
+import * as registry from './001-registry.js';
+
+/** Every migration by its number, in order; one direction only. A migration that was released is never edited. */
+export const migrations: Readonly<Record<string, Migration>> = {
+  '001-registry': registry,
+};

@@ -1,0 +1,96 @@
+import type { Descriptor } from '../oci/descriptor.js';
+import type { Digest } from '../oci/digest.js';
+import type { ParsedManifest } from '../oci/manifest.js';
+import type { ManifestMediaType } from '../oci/media-types.js';
+import type { Reference, Tag } from '../oci/reference.js';
+import type { RepositoryName } from '../oci/repository-name.js';
+
+/** A manifest as it was pushed. */
+export interface StoredManifest {
+  readonly digest: Digest;
+  readonly mediaType: ManifestMediaType;
+  /** Bytes. */
+  readonly size: number;
+}
+
+/** A manifest to link into a repository, and the tags to point at it. */
+export interface ManifestPush {
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+  readonly bytes: Buffer;
+  readonly manifest: ParsedManifest;
+  readonly tags: readonly Tag[];
+  /** Store it even when blobs or manifests it refers to are not in the repository. */
+  readonly sparse: boolean;
+  /** Name of who pushes, for the history. */
+  readonly principal: string;
+}
+
+/** What became of a push. */
+export type ManifestPushResult =
+  | { readonly kind: 'stored' }
+  | { readonly kind: 'missing'; readonly missing: readonly Digest[] };
+
+/** One change of a tag, the newest having the highest sequence. */
+export interface TagEvent {
+  /** Counts the changes of this tag from 1. */
+  readonly sequence: number;
+  /** Undefined when the tag was deleted. */
+  readonly image: Digest | undefined;
+  readonly cause: 'push' | 'delete';
+  readonly principal: string;
+  readonly at: Date;
+}
+
+/** A page of a list in order: what comes after `last`, at most `limit` entries. */
+export interface Page<T extends string> {
+  readonly last: T | undefined;
+  readonly limit: number;
+}
+
+/** Repositories, the images they link, their tags and the tags' history. */
+export interface RepositoryStore {
+  /**
+   * In one step: makes the repository when it is new, stores and links the image, moves the tags and records a tag
+   * event for each that really moved. Nothing is stored when a required reference is missing.
+   */
+  putManifest(push: ManifestPush): Promise<ManifestPushResult>;
+
+  findManifest(repository: RepositoryName, reference: Reference): Promise<StoredManifest | undefined>;
+
+  /** As `findManifest`, with the bytes exactly as pushed. */
+  readManifest(
+    repository: RepositoryName,
+    reference: Reference,
+  ): Promise<(StoredManifest & { readonly bytes: Buffer }) | undefined>;
+
+  /**
+   * Unlinks the image and deletes every tag that points at it.
+   *
+   * @param collectAt when blobs that only this image referred to may be collected
+   * @returns false when the repository does not link the image
+   */
+  deleteManifest(repository: RepositoryName, digest: Digest, principal: string, collectAt: Date): Promise<boolean>;
+
+  /** @returns false when there is no such tag */
+  deleteTag(repository: RepositoryName, tag: Tag, principal: string): Promise<boolean>;
+
+  repositoryExists(repository: RepositoryName): Promise<boolean>;
+
+  /** Repository names in byte order. */
+  listRepositories(page: Page<string>): Promise<RepositoryName[]>;
+
+  /** Tags in byte order. */
+  listTags(repository: RepositoryName, page: Page<string>): Promise<Tag[]>;
+
+  /** Events of a tag, newest first, also of a tag that was deleted. */
+  listTagEvents(repository: RepositoryName, tag: Tag, limit: number): Promise<TagEvent[]>;
+
+  /** Descriptors of the images that name `subject`, in order of digest; `page.last` is a digest. */
+  listReferrers(
+    repository: RepositoryName,
+    subject: Digest,
+    artifactType: string | undefined,
+    page: Page<string>,
+  ): Promise<Descriptor[]>;
+}

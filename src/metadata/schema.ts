@@ -1,0 +1,135 @@
+import type { Generated, Kysely } from 'kysely';
+import type { Digest } from '../oci/digest.js';
+import type { ManifestMediaType } from '../oci/media-types.js';
+import type { Tag } from '../oci/reference.js';
+import type { RepositoryName } from '../oci/repository-name.js';
+
+/**
+ * The tables. Times are milliseconds since 1970, flags are 0 or 1: both are what every database driver can bind.
+ * What each table means is said where the first migration makes it.
+ */
+export interface Schema {
+  project: ProjectTable;
+  repository: RepositoryTable;
+  image: ImageTable;
+  image_reference: ImageReferenceTable;
+  repository_image: RepositoryImageTable;
+  tag: TagTable;
+  tag_event: TagEventTable;
+  blob: BlobTable;
+  repository_blob: RepositoryBlobTable;
+  collection_candidate: CollectionCandidateTable;
+  discarded_location: DiscardedLocationTable;
+  upload: UploadTable;
+  user: UserTable;
+  refresh_token: RefreshTokenTable;
+}
+
+export type Database = Kysely<Schema>;
+
+export interface ProjectTable {
+  name: string;
+  created_at: number;
+}
+
+export interface RepositoryTable {
+  id: Generated<number>;
+  name: RepositoryName;
+  project: string;
+  created_at: number;
+}
+
+export interface ImageTable {
+  digest: Digest;
+  media_type: ManifestMediaType;
+  size: number;
+  bytes: Buffer;
+  artifact_type: string | null;
+  /** JSON object of strings. */
+  annotations: string | null;
+  subject: Digest | null;
+  created_at: number;
+}
+
+export interface ImageReferenceTable {
+  image: Digest;
+  position: number;
+  role: 'config' | 'layer' | 'manifest';
+  target: Digest;
+  required: 0 | 1;
+}
+
+export interface RepositoryImageTable {
+  repository_id: number;
+  image: Digest;
+  subject: Digest | null;
+  /** 1 when policy let it in before something it refers to. */
+  sparse: 0 | 1;
+  linked_at: number;
+}
+
+export interface TagTable {
+  repository_id: number;
+  name: Tag;
+  image: Digest;
+  sequence: number;
+}
+
+export interface TagEventTable {
+  repository_id: number;
+  tag: Tag;
+  sequence: number;
+  image: Digest | null;
+  cause: 'push' | 'delete';
+  principal: string;
+  at: number;
+}
+
+export interface BlobTable {
+  digest: Digest;
+  size: number;
+  location: string;
+  created_at: number;
+}
+
+export interface RepositoryBlobTable {
+  repository_id: number;
+  digest: Digest;
+  linked_at: number;
+}
+
+export interface CollectionCandidateTable {
+  repository_id: number;
+  digest: Digest;
+  not_before: number;
+}
+
+export interface DiscardedLocationTable {
+  location: string;
+  discarded_at: number;
+}
+
+export interface UploadTable {
+  id: string;
+  repository: RepositoryName;
+  principal: string;
+  algorithm: 'sha256' | 'sha512';
+  size: number;
+  digest_so_far: Digest;
+  started_at: number;
+  updated_at: number;
+}
+
+export interface UserTable {
+  name: string;
+  password_hash: string;
+  role: 'admin' | 'user';
+  created_at: number;
+}
+
+export interface RefreshTokenTable {
+  hash: string;
+  user: string;
+  client: string;
+  expires_at: number;
+}

@@ -1,0 +1,80 @@
+import SqliteDatabase from 'better-sqlite3';
+import {
+  CompiledQuery,
+  Kysely,
+  Migrator,
+  SqliteDialect,
+  SqliteDriver,
+  type DatabaseConnection,
+  type Driver,
+  type SqliteDialectConfig,
+} from 'kysely';
+import { LRUCache } from 'lru-cache';
+import { migrations } from './migrations/index.js';
+import type { Database, Schema } from './schema.js';
+
+/** How to open a SQLite file. */
+export interface SqliteOptions {
+  /** Called with the duration of each statement, in milliseconds. */
+  readonly onQuery?: (durationMs: number) => void;
+}
+
+/**
+ * Opens (and makes, and migrates) the SQLite file. Every commit is on the disk before it returns: the write-ahead log
+ * is synced each time, because what a commit precedes is an answer to a client.
+ */
+export async function openSqlite(path: string, options: SqliteOptions = {}): Promise<Database> {
+  const raw = new SqliteDatabase(path);
+  raw.pragma('journal_mode = WAL');
+  raw.pragma('synchronous = FULL');
+  raw.pragma('foreign_keys = ON');
+  raw.pragma('busy_timeout = 5000');
+  const statements = new LRUCache<string, SqliteDatabase.Statement>({ max: 500 });
+  const db = new Kysely<Schema>({
+    dialect: new ImmediateSqliteDialect({
+      database: {
+        // Preparing costs three times what a point query does, and the same few dozen texts come again and again.
+        prepare: (sql) => {
+          const statement = statements.get(sql) ?? raw.prepare(sql);
+          statements.set(sql, statement);
+          return statement as ReturnType<Extract<SqliteDialectConfig['database'], { prepare: unknown }>['prepare']>;
+        },
+        close: () => raw.close(),
+      },
+    }),
+    ...(options.onQuery && { log: (event) => options.onQuery?.(event.queryDurationMillis) }),
+  });
+  await migrate(db);
+  return db;
+}
+
+async function migrate(db: Database): Promise<void> {
+  const migrator = new Migrator({ db, provider: { getMigrations: () => Promise.resolve({ ...migrations }) } });
+  const { error, results } = await migrator.migrateToLatest();
+  if (error === undefined) return;
+  const failed = results?.find((result) => result.status === 'Error')?.migrationName;
+  throw new Error(`the database could not be brought up to date${failed === undefined ? '' : ` (${failed})`}`, { cause: error });
+}
+
+/**
+ * A deferred transaction that reads and then writes fails with SQLITE_BUSY when another process wrote in between,
+ * whatever the busy time-out; one that takes the write lock at its beginning waits its turn.
+ */
+class ImmediateSqliteDialect extends SqliteDialect {
+  readonly #config: SqliteDialectConfig;
+
+  constructor(config: SqliteDialectConfig) {
+    super(config);
+    this.#config = config;
+  }
+
+  override createDriver(): Driver {
+    return new ImmediateSqliteDriver(this.#config);
+  }
+}
+
+class ImmediateSqliteDriver extends SqliteDriver {
+  override async beginTransaction(connection: DatabaseConnection): Promise<void> {
+    await connection.executeQuery(CompiledQuery.raw('begin immediate'));
+  }
+}

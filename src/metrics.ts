@@ -1,0 +1,53 @@
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+/** What `/metrics` tells Prometheus. */
+export class Metrics {
+  readonly registry = new Registry();
+
+  readonly requests = new Counter({
+    name: 'weir_http_requests_total',
+    help: 'Requests by route pattern and status code.',
+    labelNames: ['method', 'route', 'code'],
+    registers: [this.registry],
+  });
+
+  readonly requestSeconds = new Histogram({
+    name: 'weir_http_request_duration_seconds',
+    help: 'Time from the request head to the end of the answer, by route pattern.',
+    labelNames: ['method', 'route'],
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600],
+    registers: [this.registry],
+  });
+
+  readonly receivedBytes = new Counter({
+    name: 'weir_http_received_bytes_total',
+    help: 'Bytes received, heads included.',
+    registers: [this.registry],
+  });
+
+  readonly sentBytes = new Counter({
+    name: 'weir_http_sent_bytes_total',
+    help: 'Bytes sent, heads included.',
+    registers: [this.registry],
+  });
+
+  readonly uploadsOpen = new Gauge({
+    name: 'weir_uploads_open',
+    help: 'Upload sessions that were begun and not finished.',
+    registers: [this.registry],
+  });
+
+  readonly blobs = new Gauge({ name: 'weir_blobs', help: 'Blobs stored.', registers: [this.registry] });
+
+  readonly databaseSeconds = new Histogram({
+    name: 'weir_database_query_duration_seconds',
+    help: 'Time of one database statement.',
+    buckets: [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 1],
+    registers: [this.registry],
+  });
+
+  /** @param processMetrics also memory, event loop and the like of this process */
+  constructor({ processMetrics }: { readonly processMetrics: boolean }) {
+    if (processMetrics) collectDefaultMetrics({ register: this.registry });
+  }
+}

@@ -1,0 +1,37 @@
+import type Router from '@koa/router';
+import { sql } from 'kysely';
+import type { RegistryAccess } from './auth/registry-access.js';
+import type { BlobStore } from './blobstore/blob-store.js';
+import type { Database } from './metadata/schema.js';
+import type { Metrics } from './metrics.js';
+
+/** What the routes for operators look at. */
+export interface OperationsOptions {
+  readonly access: RegistryAccess;
+  readonly db: Database;
+  readonly store: BlobStore;
+  readonly metrics: Metrics;
+  readonly isDraining: () => boolean;
+}
+
+/** Health, for anyone: it says no more than yes or no. Metrics, for every user who is logged in. */
+export function operationsRoutes(router: Router, { access, db, store, metrics, isDraining }: OperationsOptions): void {
+  router.get('/healthz', (ctx) => {
+    ctx.body = 'ok\n';
+  });
+
+  router.get('/readyz', async (ctx) => {
+    const failures: string[] = [];
+    if (isDraining()) failures.push('shutting down');
+    await sql`select 1`.execute(db).catch(() => failures.push('the database does not answer'));
+    await store.check().catch(() => failures.push('the blob store does not take bytes'));
+    ctx.status = failures.length === 0 ? 200 : 503;
+    ctx.body = failures.length === 0 ? 'ok\n' : `${failures.join('\n')}\n`;
+  });
+
+  router.get('/metrics', async (ctx) => {
+    await access.requirePath(ctx, '/metrics');
+    ctx.body = await metrics.registry.metrics();
+    ctx.set('Content-Type', metrics.registry.contentType);
+  });
+}

@@ -1,0 +1,169 @@
+import 'reflect-metadata';
+import { randomBytes, webcrypto } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import { hostname, networkInterfaces } from 'node:os';
+import { join } from 'node:path';
+import * as x509 from '@peculiar/x509';
+
+const dayMs = 86_400_000;
+const caLifetimeMs = 3650 * dayMs;
+const serverLifetimeMs = 90 * dayMs;
+/** A certificate is renewed when less than this is left of it. */
+const renewBeforeMs = 30 * dayMs;
+const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
+
+x509.cryptoProvider.set(webcrypto);
+
+type PairName = 'ca' | 'server';
+
+/** PEM texts for a TLS server. */
+export interface ServerCertificate {
+  readonly cert: string;
+  readonly key: string;
+}
+
+/**
+ * A certificate authority of our own, in a folder: `ca.crt` for clients to trust, and in `private/` its key and a server
+ * certificate signed by it. Nothing but `ca.crt` may lie beside it: the folder is what podman takes as `--cert-dir`.
+ */
+export class CertificateAuthority {
+  readonly #folder: string;
+  readonly #now: () => Date;
+
+  constructor(folder: string, now: () => Date = () => new Date()) {
+    this.#folder = folder;
+    this.#now = now;
+  }
+
+  /** The file that clients trust. */
+  get certificatePath(): string {
+    return join(this.#folder, 'ca.crt');
+  }
+
+  /**
+   * The server certificate on file, or a new one when there is none, it nears its end, or it lacks one of the names.
+   * The authority itself is made when there is none.
+   *
+   * @param names DNS names and IP addresses
+   */
+  async serverCertificate(names: readonly string[]): Promise<ServerCertificate> {
+    await mkdir(join(this.#folder, 'private'), { recursive: true, mode: 0o755 });
+    const authority = (await this.#read('ca')) ?? (await this.#makeAuthority());
+    const current = await this.#read('server');
+    if (current !== undefined && (await this.#isGood(current, authority, names))) return current;
+    return this.#makeServerCertificate(authority, names);
+  }
+
+  async #isGood(current: ServerCertificate, authority: ServerCertificate, names: readonly string[]): Promise<boolean> {
+    const certificate = new x509.X509Certificate(current.cert);
+    const issuer = new x509.X509Certificate(authority.cert);
+    const covered = certificate.getExtension(x509.SubjectAlternativeNameExtension)?.names.items.map((name) => name.value);
+    return (
+      certificate.notAfter.getTime() - this.#now().getTime() > renewBeforeMs &&
+      names.every((name) => covered?.includes(name)) &&
+      (await certificate.verify({ publicKey: issuer.publicKey, signatureOnly: true }))
+    );
+  }
+
+  async #makeAuthority(): Promise<ServerCertificate> {
+    const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+    const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+      serialNumber: serialNumber(),
+      name: `CN=Weir CA (${hostname()})`,
+      ...this.#validFor(caLifetimeMs),
+      keys,
+      signingAlgorithm: algorithm,
+      extensions: [
+        new x509.BasicConstraintsExtension(true, 0, true),
+        new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
+        await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+      ],
+    });
+    return this.#write('ca', { cert: certificate.toString('pem'), key: await toPem(keys.privateKey) });
+  }
+
+  async #makeServerCertificate(authority: ServerCertificate, names: readonly string[]): Promise<ServerCertificate> {
+    const issuer = new x509.X509Certificate(authority.cert);
+    const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+    const certificate = await x509.X509CertificateGenerator.create({
+      serialNumber: serialNumber(),
+      subject: 'CN=Weir',
+      issuer: issuer.subject,
+      ...this.#validFor(serverLifetimeMs),
+      publicKey: keys.publicKey,
+      signingKey: await fromPem(authority.key),
+      signingAlgorithm: algorithm,
+      extensions: [
+        new x509.BasicConstraintsExtension(false, undefined, true),
+        new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+        new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
+        new x509.SubjectAlternativeNameExtension(
+          names.map((value) => ({ type: isIP(value) === 0 ? 'dns' : 'ip', value }) as const),
+        ),
+        await x509.AuthorityKeyIdentifierExtension.create(issuer.publicKey),
+      ],
+    });
+    return this.#write('server', { cert: certificate.toString('pem'), key: await toPem(keys.privateKey) });
+  }
+
+  /** A little in the past, for clients whose clock is behind. */
+  #validFor(lifetimeMs: number): { readonly notBefore: Date; readonly notAfter: Date } {
+    const now = this.#now().getTime();
+    return { notBefore: new Date(now - 3_600_000), notAfter: new Date(now + lifetimeMs) };
+  }
+
+  async #read(name: PairName): Promise<ServerCertificate | undefined> {
+    const { certPath, keyPath } = this.#paths(name);
+    if (!existsSync(certPath) || !existsSync(keyPath)) return undefined;
+    return { cert: await readFile(certPath, 'utf8'), key: await readFile(keyPath, 'utf8') };
+  }
+
+  /** The key first: a certificate without its key would be taken for a whole pair after a crash. */
+  async #write(name: PairName, pair: ServerCertificate): Promise<ServerCertificate> {
+    const { certPath, keyPath } = this.#paths(name);
+    for (const [path, text, mode] of [[keyPath, pair.key, 0o600] as const, [certPath, pair.cert, 0o644] as const]) {
+      const temporary = join(this.#folder, 'private', 'new');
+      await writeFile(temporary, text, { mode, flush: true });
+      await chmod(temporary, mode);
+      await rename(temporary, path);
+    }
+    return pair;
+  }
+
+  #paths(name: PairName): { readonly certPath: string; readonly keyPath: string } {
+    return {
+      certPath: name === 'ca' ? this.certificatePath : join(this.#folder, 'private', `${name}.crt`),
+      keyPath: join(this.#folder, 'private', `${name}.key`),
+    };
+  }
+}
+
+/** The names this machine is called by from itself and its network, and the host of the public URL. */
+export function machineNames(publicUrl: string | undefined): string[] {
+  const addresses = Object.values(networkInterfaces())
+    .flatMap((entries) => entries ?? [])
+    // Link-local addresses carry a zone and are no use in a URL.
+    .filter(({ address }) => !address.startsWith('fe80:'))
+    .map(({ address }) => address);
+  const publicHost = publicUrl === undefined ? [] : [new URL(publicUrl).hostname.replace(/^\[|\]$/g, '')];
+  const ownName = /^[a-zA-Z0-9.-]+$/.test(hostname()) ? [hostname().toLowerCase()] : [];
+  return [...new Set(['localhost', '127.0.0.1', '::1', ...ownName, ...addresses, ...publicHost])];
+}
+
+function serialNumber(): string {
+  // Positive, as RFC 5280 section 4.1.2.2 asks: the first bit is clear.
+  const bytes = randomBytes(16);
+  bytes[0] = (bytes[0]! & 0x7f) | 0x01;
+  return bytes.toString('hex');
+}
+
+async function toPem(key: webcrypto.CryptoKey): Promise<string> {
+  return x509.PemConverter.encode(await webcrypto.subtle.exportKey('pkcs8', key), 'PRIVATE KEY');
+}
+
+async function fromPem(pem: string): Promise<webcrypto.CryptoKey> {
+  const key = await webcrypto.subtle.importKey('pkcs8', x509.PemConverter.decodeFirst(pem), algorithm, false, ['sign']);
+  return key;
+}
