@@ -30,8 +30,13 @@ function ensureInstalled() {
 function ensureBuilt() {
   if (!isCheckout()) return;
   const sources = fs.readdirSync(path.join(root, 'src'), { recursive: true, withFileTypes: true });
-  const files = sources.filter((entry) => entry.isFile()).map((entry) => path.join(entry.parentPath ?? entry.path, entry.name));
-  const stamp = hashFiles([...files.sort(), ...['package-lock.json', 'tsconfig.json', 'tsconfig.build.json'].map((name) => path.join(root, name))]);
+  const files = sources
+    .filter((entry) => entry.isFile())
+    .map((entry) => path.join(entry.parentPath ?? entry.path, entry.name));
+  const stamp = hashFiles([
+    ...files.sort(),
+    ...['package-lock.json', 'tsconfig.json', 'tsconfig.build.json'].map((name) => path.join(root, name)),
+  ]);
   if (readIfThere(builtStamp) === stamp) return;
   say('compiling ...');
   fs.rmSync(path.join(root, 'dist'), { recursive: true, force: true });
@@ -47,7 +52,8 @@ function nodeHeaders() {
 
 function hashFiles(files) {
   const hash = createHash('sha256');
-  for (const file of files) hash.update(path.relative(root, file)).update('\0').update(fs.readFileSync(file)).update('\0');
+  for (const file of files)
+    hash.update(path.relative(root, file)).update('\0').update(fs.readFileSync(file)).update('\0');
   return hash.digest('hex');
 }
 
@@ -57,7 +63,12 @@ function readIfThere(file) {
 
 function run(command, args, env = process.env) {
   // Standard output stays the program's own: what a build says goes to standard error.
-  const result = spawnSync(command, args, { cwd: root, env, stdio: ['ignore', 2, 2], shell: process.platform === 'win32' });
+  const result = spawnSync(command, args, {
+    cwd: root,
+    env,
+    stdio: ['ignore', 2, 2],
+    shell: process.platform === 'win32',
+  });
   if (result.status !== 0) {
     say(`failed: ${command} ${args.join(' ')}`);
     process.exit(1);

@@ -16,21 +16,25 @@ export class ConfigError extends Error {
 const seconds = z.int().min(1);
 const flag = z.boolean();
 
-const listen = z
-  .string()
-  .transform((text, context) => {
-    const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
-    const port = Number(match?.[3]);
-    if (match && port <= 65535) return { host: match[1] ?? (match[2] === '' ? '0.0.0.0' : match[2]!), port };
-    context.addIssue({ code: 'custom', message: 'expected host:port, such as 127.0.0.1:5000 or [::1]:5000' });
-    return z.NEVER;
-  });
+const listen = z.string().transform((text, context) => {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match && port <= 65535) return { host: match[1] ?? (match[2] === '' ? '0.0.0.0' : match[2]!), port };
+  context.addIssue({ code: 'custom', message: 'expected host:port, such as 127.0.0.1:5000 or [::1]:5000' });
+  return z.NEVER;
+});
 
 const publicUrl = z
   .string()
   .refine((text) => {
     const url = URL.canParse(text) ? new URL(text) : undefined;
-    return url !== undefined && /^https?:$/.test(url.protocol) && url.pathname === '/' && url.search === '' && url.username === '';
+    return (
+      url !== undefined &&
+      /^https?:$/.test(url.protocol) &&
+      url.pathname === '/' &&
+      url.search === '' &&
+      url.username === ''
+    );
   }, 'expected http(s)://host[:port] without a path')
   .transform((text) => new URL(text).origin);
 
@@ -43,7 +47,10 @@ const schema = z.strictObject({
     .transform((path) => resolve(path))
     .describe('SQLite file, blobs, keys, CA, first password'),
   publicUrl: publicUrl.optional().describe('what clients call it, behind a proxy (from the request)'),
-  workers: z.literal(1, 'expected 1: one process is all that this version runs').default(1).describe('processes sharing the listener'),
+  workers: z
+    .literal(1, 'expected 1: one process is all that this version runs')
+    .default(1)
+    .describe('processes sharing the listener'),
   logLevel: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
     .default('info')
@@ -54,9 +61,7 @@ const schema = z.strictObject({
       password: z.string().min(1).max(72).optional().describe('of user admin, first start only (generated)'),
     })
     .prefault({}),
-  anonymous: z
-    .strictObject({ pull: flag.default(false).describe('whether projects may be made public') })
-    .prefault({}),
+  anonymous: z.strictObject({ pull: flag.default(false).describe('whether projects may be made public') }).prefault({}),
   tls: z
     .strictObject({
       mode: z.enum(['auto', 'off', 'files']).default('auto').describe('auto (own CA), off, or files'),
@@ -70,14 +75,20 @@ const schema = z.strictObject({
   database: z
     .strictObject({
       url: z
-        .literal('sqlite', 'expected to be absent or "sqlite": the SQLite file in dataDir is the one database of this version')
+        .literal(
+          'sqlite',
+          'expected to be absent or "sqlite": the SQLite file in dataDir is the one database of this version',
+        )
         .default('sqlite')
         .describe('a SQLite file in dataDir'),
     })
     .prefault({}),
   blobstore: z
     .strictObject({
-      kind: z.literal('disk', 'expected "disk": the one blob store of this version').default('disk').describe('where bytes are: disk'),
+      kind: z
+        .literal('disk', 'expected "disk": the one blob store of this version')
+        .default('disk')
+        .describe('where bytes are: disk'),
     })
     .prefault({}),
   policy: z
@@ -92,7 +103,11 @@ const schema = z.strictObject({
     .strictObject({
       expireSeconds: seconds.default(86_400).describe('after this long without a byte an upload is given up'),
       idleTimeoutSeconds: seconds.default(60).describe('after this long without a byte a request body is cut off'),
-      minimumBytesPerSecond: z.int().min(0).default(1024).describe('a body slower than this over the idle time is cut off; 0: never'),
+      minimumBytesPerSecond: z
+        .int()
+        .min(0)
+        .default(1024)
+        .describe('a body slower than this over the idle time is cut off; 0: never'),
     })
     .prefault({}),
   collection: z
@@ -104,7 +119,9 @@ const schema = z.strictObject({
   tokens: z
     .strictObject({
       lifetimeSeconds: z.int().min(60).max(3600).default(300).describe('of a registry token'),
-      refreshLifetimeSeconds: seconds.default(30 * 86_400).describe('of a refresh token (docker keeps one after login)'),
+      refreshLifetimeSeconds: seconds
+        .default(30 * 86_400)
+        .describe('of a refresh token (docker keeps one after login)'),
     })
     .prefault({}),
 });
@@ -149,7 +166,14 @@ function collectEntries(node: JsonSchema, path: readonly string[]): ConfigEntry[
       variable: `WEIR_${path.map((name) => name.replace(/([A-Z])/g, '_$1').toUpperCase()).join('_')}`,
       default: node.default,
       meaning: node.description ?? '',
-      type: type === 'integer' || type === 'number' ? 'number' : type === 'boolean' ? 'flag' : type === 'array' ? 'list' : 'text',
+      type:
+        type === 'integer' || type === 'number'
+          ? 'number'
+          : type === 'boolean'
+            ? 'flag'
+            : type === 'array'
+              ? 'list'
+              : 'text',
     },
   ];
 }
@@ -233,7 +257,10 @@ function describeIssue(issue: z.core.$ZodIssue, input: unknown): string[] {
     return issue.keys.map((key) => `${[...issue.path, key].join('.')}: unknown name; see "weir config list"`);
   }
   const path = issue.path.join('.');
-  const value = issue.path.reduce<unknown>((node, name) => (node as Record<PropertyKey, unknown> | undefined)?.[name], input);
+  const value = issue.path.reduce<unknown>(
+    (node, name) => (node as Record<PropertyKey, unknown> | undefined)?.[name],
+    input,
+  );
   // The one secret in the configuration is never printed.
   const shown = path === 'admin.password' ? '(hidden)' : JSON.stringify(value);
   return [`${path}: ${shown} is not valid: ${issue.message}`];

@@ -32,7 +32,9 @@ export class Jobs {
   async #loop(job: Job): Promise<void> {
     const { signal } = this.#stopping;
     for (;;) {
-      await sleep(job.intervalMs * (0.9 + Math.random() * 0.2), undefined, { signal, ref: false }).catch(() => undefined);
+      await sleep(job.intervalMs * (0.9 + Math.random() * 0.2), undefined, { signal, ref: false }).catch(
+        () => undefined,
+      );
       if (signal.aborted) return;
       try {
         await job.run(signal);

@@ -9,7 +9,9 @@ import { UsageError } from './cli/usage-error.js';
 import { userCommand } from './cli/user-command.js';
 import { ConfigError } from './config.js';
 
-const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
 
 const program = new Command('weir')
   .description('Weir: an OCI registry with image streams built in')

@@ -50,7 +50,11 @@ export async function startRegistry(config: Config, log: Logger): Promise<Runnin
   let draining = false;
   const app = await createApp({ config, db, store, log, metrics, isDraining: () => draining });
   const jobs = new Jobs(log);
-  jobs.start({ name: 'collection', intervalMs: config.collection.intervalSeconds * 1000, run: (signal) => app.collection.run(signal) });
+  jobs.start({
+    name: 'collection',
+    intervalMs: config.collection.intervalSeconds * 1000,
+    run: (signal) => app.collection.run(signal),
+  });
   jobs.start({ name: 'refresh', intervalMs: refreshMs, run: app.refresh });
   await app.refresh();
 
@@ -127,7 +131,8 @@ function listen(server: Server, { listen: { host, port } }: Config): Promise<voi
 function ownUrl(server: Server, config: Config): string {
   const { address, port } = server.address() as AddressInfo;
   // A wildcard is no name to call; everyone on this machine can call localhost.
-  const host = address === '0.0.0.0' || address === '::' ? 'localhost' : address.includes(':') ? `[${address}]` : address;
+  const host =
+    address === '0.0.0.0' || address === '::' ? 'localhost' : address.includes(':') ? `[${address}]` : address;
   return `${config.tls.mode === 'off' ? 'http' : 'https'}://${host}:${port}`;
 }
 

@@ -76,7 +76,9 @@ export function tokenCovers(principal: Principal, action: RepositoryAction, repo
 /** Whether the token that was shown, if any, covers listing the catalog. */
 export function tokenCoversCatalog(principal: Principal): boolean {
   if (principal.access === undefined) return true;
-  return principal.access.some(({ type, name, actions }) => type === 'registry' && name === 'catalog' && actions.includes('*'));
+  return principal.access.some(
+    ({ type, name, actions }) => type === 'registry' && name === 'catalog' && actions.includes('*'),
+  );
 }
 
 function allows(rule: PolicyRule, request: AccessRequest): boolean {

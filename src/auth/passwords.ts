@@ -55,7 +55,9 @@ export class PasswordChecker {
    */
   async check(name: string, password: string): Promise<UserRecord | undefined> {
     const user = await this.#users.findUser(name);
-    const proof = createHmac('sha256', this.#key).update(`${user?.passwordHash ?? ''}\0${password}`).digest();
+    const proof = createHmac('sha256', this.#key)
+      .update(`${user?.passwordHash ?? ''}\0${password}`)
+      .digest();
     const known = this.#right.get(name);
     if (user !== undefined && known !== undefined && timingSafeEqual(known, proof)) return user;
     if (Buffer.byteLength(password) > maxPasswordBytes) return undefined;

@@ -42,16 +42,33 @@ export class RegistryAccess {
   /**
    * @throws {OciError} UNAUTHORIZED when a login or a wider token may help, DENIED when it cannot
    */
-  async requireRepository(ctx: Context, repository: RepositoryName, ...actions: RepositoryAction[]): Promise<Principal> {
-    const principal = await this.#identify(ctx, `repository:${repository}:${actions.join(',')}`);
-    for (const action of actions) {
-      this.#check(ctx, principal, {
-        request: repositoryRequest(action, repository),
-        covered: tokenCovers(principal, action, repository),
-        scope: `repository:${repository}:${actions.join(',')}`,
-      });
-    }
+  async requireRepository(ctx: Context, repository: RepositoryName, action: RepositoryAction): Promise<Principal> {
+    const scope = scopeOf(repository, action);
+    const principal = await this.#identify(ctx, scope);
+    this.#check(ctx, principal, {
+      request: repositoryRequest(action, repository),
+      covered: tokenCovers(principal, action, repository),
+      scope,
+    });
     return principal;
+  }
+
+  /** Whether somebody may pull from a repository, with the token they showed or with a wider one. */
+  mayPull(principal: Principal, repository: RepositoryName): boolean {
+    return authorize(principal, repositoryRequest('pull', repository));
+  }
+
+  /**
+   * For a mount: that the token which lets somebody push also lets them pull from the source.
+   *
+   * @throws {OciError} UNAUTHORIZED with a challenge for both, when a wider token would
+   */
+  requireMountSource(ctx: Context, principal: Principal, target: RepositoryName, source: RepositoryName): void {
+    this.#check(ctx, principal, {
+      request: repositoryRequest('pull', source),
+      covered: tokenCovers(principal, 'pull', source),
+      scope: `${scopeOf(target, 'push')} ${scopeOf(source, 'pull')}`,
+    });
   }
 
   /** As `requireRepository`, for listing the names of all repositories. */
@@ -67,11 +84,6 @@ export class RegistryAccess {
     const principal = await this.#identify(ctx, undefined);
     this.#check(ctx, principal, { request: { kind: 'path', verb: 'get', path }, covered: true, scope: undefined });
     return principal;
-  }
-
-  /** Whether somebody who was let in already may also pull from another repository. */
-  mayPull(principal: Principal, repository: RepositoryName): boolean {
-    return tokenCovers(principal, 'pull', repository) && authorize(principal, repositoryRequest('pull', repository));
   }
 
   async #identify(ctx: Context, scope: string | undefined): Promise<Principal> {
@@ -102,6 +114,11 @@ export class RegistryAccess {
     ];
     return { 'WWW-Authenticate': `Bearer ${parts.join(',')}` };
   }
+}
+
+/** Who pushes will want to look at what is there, so clients are sent for both at once. */
+function scopeOf(repository: RepositoryName, action: RepositoryAction): string {
+  return `repository:${repository}:${action === 'push' ? 'pull,push' : action}`;
 }
 
 const refusals = {

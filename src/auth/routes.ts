@@ -148,7 +148,8 @@ async function redeem(options: TokenRoutesOptions, fields: z.infer<typeof form>)
   }
   const token = await options.users.findRefreshToken(hashRefreshToken(fields.refresh_token ?? ''), new Date());
   const user = token && (await options.users.findUser(token.user));
-  if (user === undefined) throw new GrantError('invalid_grant', 'the refresh token is not valid any more; log in again');
+  if (user === undefined)
+    throw new GrantError('invalid_grant', 'the refresh token is not valid any more; log in again');
   return userPrincipal(user.name, user.role);
 }
 

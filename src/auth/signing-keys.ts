@@ -87,7 +87,9 @@ export class SigningKeys {
     this.#checkedAt = Date.now();
     const names = (await readdir(this.#folder)).filter((name) => /^[\w-]+\.json$/.test(name));
     const known = new Map(this.#keys.map((key) => [`${key.id}.json`, key]));
-    const keys = await Promise.all(names.map(async (name) => known.get(name) ?? (await readKey(join(this.#folder, name)))));
+    const keys = await Promise.all(
+      names.map(async (name) => known.get(name) ?? (await readKey(join(this.#folder, name)))),
+    );
     this.#keys = keys.sort((a, b) => b.createdAtSeconds - a.createdAtSeconds);
   }
 }

@@ -49,6 +49,7 @@ function grantedActions(principal: Principal, { type, name, actions }: TokenAcce
   const repository = parseRepositoryName(name);
   return repositoryActions.filter(
     (action) =>
-      (actions.includes(action) || actions.includes('*')) && authorize(principal, repositoryRequest(action, repository)),
+      (actions.includes(action) || actions.includes('*')) &&
+      authorize(principal, repositoryRequest(action, repository)),
   );
 }

@@ -9,7 +9,9 @@ export const adminName = 'admin';
 /** @throws {RangeError} when a user cannot have this name: it must fit into Basic credentials and not look like a system name */
 export function parseUserName(name: string): string {
   if (/^[^\s:/%\p{Cc}]{1,128}$/u.test(name) && !/^system$/i.test(name)) return name;
-  throw new RangeError(`${JSON.stringify(name)} is not a user name: expected 1 to 128 characters without spaces, ":", "/" or "%"`);
+  throw new RangeError(
+    `${JSON.stringify(name)} is not a user name: expected 1 to 128 characters without spaces, ":", "/" or "%"`,
+  );
 }
 
 /**

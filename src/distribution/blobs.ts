@@ -9,16 +9,6 @@ import type { RepositoryName } from '../oci/repository-name.js';
 const maxMountSources = 1000;
 const mountPageSize = 100;
 
-/** A wish to link a blob into a repository without sending it. */
-export interface MountRequest {
-  readonly repository: RepositoryName;
-  readonly digest: Digest;
-  /** Undefined: any repository will do. */
-  readonly from: RepositoryName | undefined;
-  /** Whether the caller may pull from a repository. Knowing a digest is no right to its bytes. */
-  readonly mayPull: (repository: RepositoryName) => boolean;
-}
-
 /** Finished blobs of repositories: OCI Distribution Spec end-2, end-10 and end-11. */
 export class BlobService {
   readonly #store: BlobStore;
@@ -52,15 +42,26 @@ export class BlobService {
     return bytes;
   }
 
-  /** @returns false when there is no source the caller may pull from; the blob must then be uploaded */
-  async mount({ repository, digest, from, mayPull }: MountRequest): Promise<boolean> {
-    const source = from === undefined ? await this.#findSource(digest, mayPull) : from;
-    if (source === undefined || !mayPull(source)) return false;
-    if ((await this.#records.findLinkedBlob(source, digest)) === undefined) return false;
-    return (await this.#records.linkBlob(repository, digest, this.#collectAt())) !== undefined;
+  /**
+   * Looks for a repository that a blob may be mounted from. Knowing a digest is no right to its bytes.
+   *
+   * @param from undefined: any repository will do
+   * @param mayPull whether the caller may pull from a repository
+   */
+  async findMountSource(
+    digest: Digest,
+    from: RepositoryName | undefined,
+    mayPull: (repository: RepositoryName) => boolean,
+  ): Promise<RepositoryName | undefined> {
+    if (from === undefined) return this.#findAnySource(digest, mayPull);
+    if (!mayPull(from)) return undefined;
+    return (await this.#records.findLinkedBlob(from, digest)) === undefined ? undefined : from;
   }
 
-  async #findSource(digest: Digest, mayPull: MountRequest['mayPull']): Promise<RepositoryName | undefined> {
+  async #findAnySource(
+    digest: Digest,
+    mayPull: (repository: RepositoryName) => boolean,
+  ): Promise<RepositoryName | undefined> {
     let last: RepositoryName | undefined;
     for (let seen = 0; seen < maxMountSources; seen += mountPageSize) {
       const sources = await this.#records.listRepositoriesWithBlob(digest, { last, limit: mountPageSize });
@@ -69,6 +70,11 @@ export class BlobService {
       last = sources.at(-1);
     }
     return undefined;
+  }
+
+  /** Links a blob without a byte being sent. @returns false when it has gone meanwhile */
+  async mount(repository: RepositoryName, digest: Digest): Promise<boolean> {
+    return (await this.#records.linkBlob(repository, digest, this.#collectAt())) !== undefined;
   }
 
   /**

@@ -49,7 +49,11 @@ export function listRoutes(router: Router, access: RegistryAccess, lists: ListSe
 function pageRequest(ctx: Context): PageRequest {
   const n = singleQuery(ctx, 'n');
   if (n !== undefined && !/^\d{1,16}$/.test(n)) {
-    throw new OciError('UNSUPPORTED', { n: n.slice(0, 50), expected: `a number from 0 to ${maxPageSize}` }, { status: 400 });
+    throw new OciError(
+      'UNSUPPORTED',
+      { n: n.slice(0, 50), expected: `a number from 0 to ${maxPageSize}` },
+      { status: 400 },
+    );
   }
   return { n: n === undefined ? undefined : Number(n), last: singleQuery(ctx, 'last') };
 }

@@ -71,7 +71,8 @@ export class ManifestService {
       sparse: this.#sparse.includes(manifest.isIndex ? 'indexes' : 'images'),
       principal,
     });
-    if (result.kind === 'missing') throw new OciError('MANIFEST_BLOB_UNKNOWN', { missing: result.missing.slice(0, 100) });
+    if (result.kind === 'missing')
+      throw new OciError('MANIFEST_BLOB_UNKNOWN', { missing: result.missing.slice(0, 100) });
     return { digest, subject: manifest.subject };
   }
 
@@ -90,7 +91,10 @@ export class ManifestService {
   }
 
   async #throwUnknown(repository: RepositoryName, reference: Reference): Promise<never> {
-    const detail = { repository, ...(reference.kind === 'tag' ? { tag: reference.tag } : { digest: reference.digest }) };
+    const detail = {
+      repository,
+      ...(reference.kind === 'tag' ? { tag: reference.tag } : { digest: reference.digest }),
+    };
     if (!(await this.#store.repositoryExists(repository))) throw new OciError('NAME_UNKNOWN', detail);
     throw new OciError('MANIFEST_UNKNOWN', detail);
   }

@@ -56,8 +56,13 @@ export function unsupported(router: Router): Middleware {
   return (ctx) => {
     if (!/^\/v2(\/|$)/.test(ctx.path)) return;
     const allowed = new Set(router.match(ctx.path, ctx.method).path.flatMap((layer) => layer.methods));
-    if (allowed.size === 0) throw new OciError('UNSUPPORTED', 'no such path in the OCI Distribution Spec', { status: 404 });
+    if (allowed.size === 0)
+      throw new OciError('UNSUPPORTED', 'no such path in the OCI Distribution Spec', { status: 404 });
     const methods = [...allowed];
-    throw new OciError('UNSUPPORTED', { method: ctx.method, allowed: methods }, { headers: { Allow: methods.join(', ') } });
+    throw new OciError(
+      'UNSUPPORTED',
+      { method: ctx.method, allowed: methods },
+      { headers: { Allow: methods.join(', ') } },
+    );
   };
 }

@@ -15,23 +15,22 @@ export function uploadRoutes(router: Router, access: RegistryAccess, uploads: Up
   router.post('/v2/*name/blobs/uploads', async (ctx) => {
     const name = ctx.params['name']!;
     const repository = parseRepositoryName(name);
-    const mount = singleQuery(ctx, 'mount');
-    const digestText = singleQuery(ctx, 'digest');
-    const digest = digestText === undefined ? undefined : parseDigest(digestText);
-    const algorithm = parseDigestAlgorithm(singleQuery(ctx, 'digest-algorithm') ?? (digest ? digestAlgorithm(digest) : 'sha256'));
+    const mount = optionalQuery(ctx, 'mount', parseDigest);
+    const from = optionalQuery(ctx, 'from', parseRepositoryName);
+    const digest = optionalQuery(ctx, 'digest', parseDigest);
+    const algorithm = parseDigestAlgorithm(
+      singleQuery(ctx, 'digest-algorithm') ?? (digest ? digestAlgorithm(digest) : 'sha256'),
+    );
     const principal = await access.requireRepository(ctx, repository, 'push');
 
     if (mount !== undefined) {
-      const from = singleQuery(ctx, 'from');
-      const mounted = await blobs.mount({
-        repository,
-        digest: parseDigest(mount),
-        from: from === undefined || from === '' ? undefined : parseRepositoryName(from),
-        mayPull: (source) => access.mayPull(principal, source),
-      });
-      if (mounted) {
-        sendBlobCreated(ctx, name, parseDigest(mount));
-        return;
+      const source = await blobs.findMountSource(mount, from, (candidate) => access.mayPull(principal, candidate));
+      if (source !== undefined) {
+        access.requireMountSource(ctx, principal, repository, source);
+        if (await blobs.mount(repository, mount)) {
+          sendBlobCreated(ctx, name, mount);
+          return;
+        }
       }
     }
 
@@ -78,6 +77,11 @@ export function uploadRoutes(router: Router, access: RegistryAccess, uploads: Up
   });
 }
 
+function optionalQuery<T>(ctx: Context, name: string, parse: (text: string) => T): T | undefined {
+  const text = singleQuery(ctx, name);
+  return text === undefined || text === '' ? undefined : parse(text);
+}
+
 async function sessionKey(
   ctx: Context & { params: Record<string, string> },
   access: RegistryAccess,
@@ -120,7 +124,11 @@ function requestBody(ctx: Context): UploadBody {
     };
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    throw new OciError('BLOB_UPLOAD_INVALID', { contentRange: range.slice(0, 100), expected: error.message }, { status: 416 });
+    throw new OciError(
+      'BLOB_UPLOAD_INVALID',
+      { contentRange: range.slice(0, 100), expected: error.message },
+      { status: 416 },
+    );
   }
 }
 

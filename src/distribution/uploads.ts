@@ -243,7 +243,11 @@ function checkRange(upload: UploadRecord, { range, length }: UploadBody): number
   if (range === undefined) return length;
   const expected = range.end - range.start + 1;
   if (range.start !== upload.size) {
-    throw new OciError('BLOB_UPLOAD_INVALID', { reason: 'chunk out of order', expectedStart: upload.size }, { status: 416 });
+    throw new OciError(
+      'BLOB_UPLOAD_INVALID',
+      { reason: 'chunk out of order', expectedStart: upload.size },
+      { status: 416 },
+    );
   }
   if (length !== undefined && length !== expected) {
     throw new OciError('SIZE_INVALID', { contentLength: length, contentRange: `${range.start}-${range.end}` });

@@ -18,9 +18,7 @@ export interface LinkedBlob extends BlobRecord {
 
 /** What became of the wish to delete a blob from a repository. */
 export type UnlinkResult =
-  | { readonly kind: 'unlinked' }
-  | { readonly kind: 'absent' }
-  | { readonly kind: 'referenced'; readonly by: Digest };
+  { readonly kind: 'unlinked' } | { readonly kind: 'absent' } | { readonly kind: 'referenced'; readonly by: Digest };
 
 /** Facts about blobs: where their bytes are, and through which repositories they may be read. */
 export interface BlobRecords {
@@ -28,7 +26,10 @@ export interface BlobRecords {
   findLinkedBlob(repository: RepositoryName, digest: Digest): Promise<LinkedBlob | undefined>;
 
   /** Names of repositories that link the blob, in byte order. */
-  listRepositoriesWithBlob(digest: Digest, page: { readonly last: string | undefined; readonly limit: number }): Promise<RepositoryName[]>;
+  listRepositoriesWithBlob(
+    digest: Digest,
+    page: { readonly last: string | undefined; readonly limit: number },
+  ): Promise<RepositoryName[]>;
 
   /**
    * Links a blob whose bytes are in the store already.

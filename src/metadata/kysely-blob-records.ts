@@ -114,7 +114,11 @@ export class KyselyBlobRecords implements BlobRecords {
       .where('digest', '=', digest)
       .executeTakeFirst();
     if (numDeletedRows === 0n) return false;
-    const other = await tx.selectFrom('repository_blob').select('digest').where('digest', '=', digest).executeTakeFirst();
+    const other = await tx
+      .selectFrom('repository_blob')
+      .select('digest')
+      .where('digest', '=', digest)
+      .executeTakeFirst();
     if (other !== undefined) return true;
     const { location } = await tx
       .deleteFrom('blob')
@@ -130,7 +134,9 @@ export class KyselyBlobRecords implements BlobRecords {
       .updateTable('collection_candidate')
       .set({ not_before: collectAt.getTime() })
       .where('digest', '=', digest)
-      .where('repository_id', '=', (query) => query.selectFrom('repository').select('id').where('name', '=', repository))
+      .where('repository_id', '=', (query) =>
+        query.selectFrom('repository').select('id').where('name', '=', repository),
+      )
       .execute();
   }
 
@@ -183,7 +189,11 @@ function findBlob(tx: Transaction<Schema>, digest: Digest): Promise<BlobRecord |
 }
 
 /** An image of the repository that refers to the blob. */
-async function findReferrer(tx: Transaction<Schema>, repositoryId: number, digest: Digest): Promise<Digest | undefined> {
+async function findReferrer(
+  tx: Transaction<Schema>,
+  repositoryId: number,
+  digest: Digest,
+): Promise<Digest | undefined> {
   const row = await tx
     .selectFrom('image_reference')
     .innerJoin('repository_image', 'repository_image.image', 'image_reference.image')

@@ -56,7 +56,12 @@ export class KyselyInspection implements Inspection {
         .limit(pageSize)
         .execute();
       for (const { linkedImage, newestImage, ...row } of rows) {
-        yield { ...row, newestSequence: row.newestSequence ?? 0, linked: linkedImage !== null, newestImage: newestImage ?? undefined };
+        yield {
+          ...row,
+          newestSequence: row.newestSequence ?? 0,
+          linked: linkedImage !== null,
+          newestImage: newestImage ?? undefined,
+        };
       }
       const end = rows.at(-1);
       if (end === undefined) return;

@@ -86,7 +86,12 @@ export class KyselyRepositoryStore implements RepositoryStore {
     );
   }
 
-  async deleteManifest(repository: RepositoryName, digest: Digest, principal: string, collectAt: Date): Promise<boolean> {
+  async deleteManifest(
+    repository: RepositoryName,
+    digest: Digest,
+    principal: string,
+    collectAt: Date,
+  ): Promise<boolean> {
     const at = this.#now().getTime();
     return this.#db.transaction().execute(async (tx) => {
       const repositoryId = await findRepositoryId(tx, repository);
@@ -207,7 +212,9 @@ async function findMissing(
   if (repositoryId === undefined) return [...new Set(required.map((reference) => reference.digest))];
   const present = new Set<Digest>();
   // Build caches list their layers in an index, so what is no manifest may be a blob there.
-  const asBlob = required.filter((reference) => reference.role !== 'manifest' || !isManifestMediaType(reference.mediaType));
+  const asBlob = required.filter(
+    (reference) => reference.role !== 'manifest' || !isManifestMediaType(reference.mediaType),
+  );
   for (const batch of inBatches(new Set(asBlob.map((reference) => reference.digest)))) {
     const rows = await tx
       .selectFrom('repository_blob')
@@ -230,7 +237,11 @@ async function findMissing(
   return [...new Set(required.map((reference) => reference.digest))].filter((digest) => !present.has(digest));
 }
 
-async function insertImage(tx: Transaction<Schema>, { digest, bytes, manifest }: ManifestPush, at: number): Promise<void> {
+async function insertImage(
+  tx: Transaction<Schema>,
+  { digest, bytes, manifest }: ManifestPush,
+  at: number,
+): Promise<void> {
   const { numInsertedOrUpdatedRows } = await tx
     .insertInto('image')
     .values({
@@ -272,7 +283,14 @@ async function moveTag(
     .where('name', '=', name)
     .executeTakeFirst();
   if (current?.image === image) return;
-  const sequence = await appendTagEvent(tx, { repository_id: repositoryId, tag: name, image, cause: 'push', principal, at });
+  const sequence = await appendTagEvent(tx, {
+    repository_id: repositoryId,
+    tag: name,
+    image,
+    cause: 'push',
+    principal,
+    at,
+  });
   await tx
     .insertInto('tag')
     .values({ repository_id: repositoryId, name, image, sequence })
@@ -297,10 +315,7 @@ async function removeTag(
   return true;
 }
 
-async function appendTagEvent(
-  tx: Transaction<Schema>,
-  event: Omit<Schema['tag_event'], 'sequence'>,
-): Promise<number> {
+async function appendTagEvent(tx: Transaction<Schema>, event: Omit<Schema['tag_event'], 'sequence'>): Promise<number> {
   const newest = await tx
     .selectFrom('tag_event')
     .select('sequence')
@@ -310,6 +325,9 @@ async function appendTagEvent(
     .limit(1)
     .executeTakeFirst();
   const sequence = (newest?.sequence ?? 0) + 1;
-  await tx.insertInto('tag_event').values({ ...event, sequence }).execute();
+  await tx
+    .insertInto('tag_event')
+    .values({ ...event, sequence })
+    .execute();
   return sequence;
 }

@@ -28,8 +28,7 @@ export interface ManifestPush {
 
 /** What became of a push. */
 export type ManifestPushResult =
-  | { readonly kind: 'stored' }
-  | { readonly kind: 'missing'; readonly missing: readonly Digest[] };
+  { readonly kind: 'stored' } | { readonly kind: 'missing'; readonly missing: readonly Digest[] };
 
 /** One change of a tag, the newest having the highest sequence. */
 export interface TagEvent {

@@ -53,7 +53,9 @@ async function migrate(db: Database): Promise<void> {
   const { error, results } = await migrator.migrateToLatest();
   if (error === undefined) return;
   const failed = results?.find((result) => result.status === 'Error')?.migrationName;
-  throw new Error(`the database could not be brought up to date${failed === undefined ? '' : ` (${failed})`}`, { cause: error });
+  throw new Error(`the database could not be brought up to date${failed === undefined ? '' : ` (${failed})`}`, {
+    cause: error,
+  });
 }
 
 /**

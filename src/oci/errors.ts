@@ -18,7 +18,8 @@ const codes = {
 export type OciErrorCode = keyof typeof codes;
 
 /** Every code of the OCI Distribution Spec, "Error Codes", with the HTTP status it has unless the thrower says otherwise. */
-export const ociErrorCodes: Readonly<Record<OciErrorCode, { readonly status: number; readonly message: string }>> = codes;
+export const ociErrorCodes: Readonly<Record<OciErrorCode, { readonly status: number; readonly message: string }>> =
+  codes;
 
 /** A failure the client is told about, in the terms of the OCI Distribution Spec, "Error Codes". */
 export class OciError extends Error {

@@ -134,13 +134,18 @@ function decideMediaType(json: Record<string, unknown>, contentType: string | un
   const declared = json['mediaType'];
   const shape = 'manifests' in json ? mediaTypes.ociIndex : mediaTypes.ociManifest;
   // application/json and octet-stream are what simple HTTP clients send for any file; they say nothing.
-  const meant = contentType !== undefined && /^application\/(json|octet-stream)$/.test(contentType) ? undefined : contentType;
+  const meant =
+    contentType !== undefined && /^application\/(json|octet-stream)$/.test(contentType) ? undefined : contentType;
   const mediaType = declared ?? meant ?? shape;
   if (typeof mediaType !== 'string' || !isManifestMediaType(mediaType)) {
     throw new OciError('MANIFEST_INVALID', { mediaType, expected: manifestMediaTypes });
   }
   if (meant !== undefined && meant !== mediaType) {
-    throw new OciError('MANIFEST_INVALID', { reason: 'Content-Type and mediaType differ', contentType: meant, mediaType });
+    throw new OciError('MANIFEST_INVALID', {
+      reason: 'Content-Type and mediaType differ',
+      contentType: meant,
+      mediaType,
+    });
   }
   return mediaType;
 }
@@ -148,7 +153,9 @@ function decideMediaType(json: Record<string, unknown>, contentType: string | un
 function check<T>(schema: z.ZodType<T>, json: unknown): T {
   const result = schema.safeParse(json);
   if (result.success) return result.data;
-  const causes = result.error.issues.slice(0, 20).map((issue) => ({ field: issue.path.join('.'), reason: issue.message }));
+  const causes = result.error.issues
+    .slice(0, 20)
+    .map((issue) => ({ field: issue.path.join('.'), reason: issue.message }));
   throw new OciError('MANIFEST_INVALID', { causes });
 }
 

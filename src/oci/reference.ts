@@ -7,8 +7,7 @@ export type Tag = string & { readonly [brand]: 'Tag' };
 
 /** What stands after `/manifests/`: a tag or a digest. */
 export type Reference =
-  | { readonly kind: 'tag'; readonly tag: Tag }
-  | { readonly kind: 'digest'; readonly digest: Digest };
+  { readonly kind: 'tag'; readonly tag: Tag } | { readonly kind: 'digest'; readonly digest: Digest };
 
 const tagPattern = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
 

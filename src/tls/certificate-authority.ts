@@ -59,7 +59,9 @@ export class CertificateAuthority {
   async #isGood(current: ServerCertificate, authority: ServerCertificate, names: readonly string[]): Promise<boolean> {
     const certificate = new x509.X509Certificate(current.cert);
     const issuer = new x509.X509Certificate(authority.cert);
-    const covered = certificate.getExtension(x509.SubjectAlternativeNameExtension)?.names.items.map((name) => name.value);
+    const covered = certificate
+      .getExtension(x509.SubjectAlternativeNameExtension)
+      ?.names.items.map((name) => name.value);
     return (
       certificate.notAfter.getTime() - this.#now().getTime() > renewBeforeMs &&
       names.every((name) => covered?.includes(name)) &&

@@ -103,7 +103,11 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('linked_at', 'bigint', (column) => column.notNull())
     .addPrimaryKeyConstraint('repository_blob_key', ['repository_id', 'digest'])
     .execute();
-  await schema.createIndex('repository_blob_digest').on('repository_blob').columns(['digest', 'repository_id']).execute();
+  await schema
+    .createIndex('repository_blob_digest')
+    .on('repository_blob')
+    .columns(['digest', 'repository_id'])
+    .execute();
 
   // Links to look at after the grace time: nothing may refer to their blob.
   await schema
