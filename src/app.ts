@@ -11,11 +11,13 @@ import { RegistryTokens } from './auth/tokens.js';
 import type { BlobStore } from './blobstore/blob-store.js';
 import type { Config } from './config.js';
 import { BlobService } from './distribution/blobs.js';
+import { CatalogService } from './distribution/catalog.js';
 import { ociErrors } from './distribution/error-middleware.js';
 import { GarbageCollection } from './distribution/garbage-collection.js';
-import { ListService } from './distribution/lists.js';
 import { ManifestService } from './distribution/manifests.js';
+import { ReferrerService } from './distribution/referrers.js';
 import { distributionRoutes, plainPaths, unsupported } from './distribution/routes.js';
+import { TagService } from './distribution/tags.js';
 import { UploadService } from './distribution/uploads.js';
 import { KyselyBlobRecords } from './metadata/kysely-blob-records.js';
 import { KyselyRepositoryStore } from './metadata/kysely-repository-store.js';
@@ -68,7 +70,9 @@ export async function createApp({ config, db, store, log, metrics, isDraining }:
     blobs: new BlobService(store, blobRecords, graceMs),
     uploads,
     manifests: new ManifestService(repositories, config.policy.sparse, graceMs),
-    lists: new ListService(repositories),
+    tags: new TagService(repositories),
+    referrers: new ReferrerService(repositories),
+    catalog: new CatalogService(repositories),
   });
   const auth = new Router();
   tokenRoutes(auth, {

@@ -20,14 +20,14 @@ export class Authenticator {
   /** @param authorization the header (RFC 9110, section 11.6.2); empty when there is none */
   async authenticate(authorization: string): Promise<Authentication> {
     if (authorization === '') return { kind: 'known', principal: anonymous };
-    const [, scheme, credentials] = /^(\S+) +(\S+)$/.exec(authorization.trim()) ?? [];
-    switch (scheme?.toLowerCase()) {
+    const [, scheme = '', credentials = ''] = /^(\S+) +(\S+)$/.exec(authorization.trim()) ?? [];
+    switch (scheme.toLowerCase()) {
       case 'bearer': {
-        const principal = await this.#tokens.verify(credentials!);
+        const principal = await this.#tokens.verify(credentials);
         return principal === undefined ? { kind: 'refused', scheme: 'bearer' } : { kind: 'known', principal };
       }
       case 'basic': {
-        const { name, password } = parseBasic(credentials!);
+        const { name, password } = parseBasic(credentials);
         const user = await this.#passwords.check(name, password);
         if (user === undefined) return { kind: 'refused', scheme: 'basic' };
         return { kind: 'known', principal: userPrincipal(user.name, user.role) };

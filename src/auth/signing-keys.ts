@@ -96,10 +96,11 @@ export class SigningKeys {
 
 async function readKey(path: string): Promise<SigningKey> {
   const jwk = JSON.parse(await readFile(path, 'utf8')) as JWK & { kid: string; iat: number };
-  const { d: _secret, iat, ...publicJwk } = jwk;
+  const { kty, crv, x, y, kid, alg, use } = jwk;
+  const publicJwk = { kty, crv, x, y, kid, alg, use } as JWK;
   return {
-    id: jwk.kid,
-    createdAtSeconds: iat,
+    id: kid,
+    createdAtSeconds: jwk.iat,
     privateKey: (await importJWK(jwk, signingAlgorithm)) as CryptoKey,
     publicKey: (await importJWK(publicJwk, signingAlgorithm)) as CryptoKey,
     publicJwk,

@@ -4,10 +4,14 @@ import type { RegistryAccess } from '../auth/registry-access.js';
 import { OciError } from '../oci/errors.js';
 import { blobRoutes } from './blob-routes.js';
 import type { BlobService } from './blobs.js';
-import { listRoutes } from './list-routes.js';
-import type { ListService } from './lists.js';
+import { catalogRoutes } from './catalog-routes.js';
+import type { CatalogService } from './catalog.js';
 import { manifestRoutes } from './manifest-routes.js';
 import type { ManifestService } from './manifests.js';
+import { referrerRoutes } from './referrer-routes.js';
+import type { ReferrerService } from './referrers.js';
+import { tagRoutes } from './tag-routes.js';
+import type { TagService } from './tags.js';
 import { uploadRoutes } from './upload-routes.js';
 import type { UploadService } from './uploads.js';
 
@@ -16,7 +20,9 @@ export interface DistributionServices {
   readonly blobs: BlobService;
   readonly uploads: UploadService;
   readonly manifests: ManifestService;
-  readonly lists: ListService;
+  readonly tags: TagService;
+  readonly referrers: ReferrerService;
+  readonly catalog: CatalogService;
 }
 
 /** Everything under `/v2/`: the OCI Distribution Spec. */
@@ -29,7 +35,9 @@ export function distributionRoutes(access: RegistryAccess, services: Distributio
     ctx.body = {};
   });
 
-  listRoutes(router, access, services.lists);
+  catalogRoutes(router, access, services.catalog);
+  tagRoutes(router, access, services.tags);
+  referrerRoutes(router, access, services.referrers);
   // Before the blobs, whose pattern matches the path of an upload as well.
   uploadRoutes(router, access, services.uploads, services.blobs);
   blobRoutes(router, access, services.blobs);

@@ -33,8 +33,9 @@ export class KyselyInspection implements Inspection {
           join
             .onRef('newest.repository_id', '=', 'tag.repository_id')
             .onRef('newest.tag', '=', 'tag.name')
-            .on('newest.sequence', '=', ({ selectFrom }) =>
-              selectFrom('tag_event as other')
+            .on('newest.sequence', '=', (query) =>
+              query
+                .selectFrom('tag_event as other')
                 .select(({ fn }) => fn.max('other.sequence').as('sequence'))
                 .whereRef('other.repository_id', '=', 'tag.repository_id')
                 .whereRef('other.tag', '=', 'tag.name'),
@@ -81,8 +82,9 @@ export class KyselyInspection implements Inspection {
         .select(['event.repository_id as repositoryId', 'repository.name as repository', 'event.tag'])
         .where('event.image', 'is not', null)
         .where('tag.name', 'is', null)
-        .where('event.sequence', '=', ({ selectFrom }) =>
-          selectFrom('tag_event as other')
+        .where('event.sequence', '=', (query) =>
+          query
+            .selectFrom('tag_event as other')
             .select(({ fn }) => fn.max('other.sequence').as('sequence'))
             .whereRef('other.repository_id', '=', 'event.repository_id')
             .whereRef('other.tag', '=', 'event.tag'),

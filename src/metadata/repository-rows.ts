@@ -31,8 +31,8 @@ export async function dropImageIfUnlinked(tx: Transaction<Schema>, digest: Diges
   await tx
     .deleteFrom('image')
     .where('digest', '=', digest)
-    .where(({ not, exists, selectFrom }) =>
-      not(exists(selectFrom('repository_image').select('image').where('image', '=', digest))),
+    .where((query) =>
+      query.not(query.exists(query.selectFrom('repository_image').select('image').where('image', '=', digest))),
     )
     .execute();
 }

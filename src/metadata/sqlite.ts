@@ -37,7 +37,7 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
         prepare: (sql) => {
           const statement = statements.get(sql) ?? raw.prepare(sql);
           statements.set(sql, statement);
-          return statement as ReturnType<Extract<SqliteDialectConfig['database'], { prepare: unknown }>['prepare']>;
+          return statement;
         },
         close: () => raw.close(),
       },

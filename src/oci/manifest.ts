@@ -84,13 +84,18 @@ export function parseManifest(bytes: Buffer, contentType: string | undefined): P
   const isIndex = isIndexMediaType(mediaType);
   if (isIndex) {
     const index = check(imageIndex, json);
-    return facts(mediaType, index, index.artifactType, toReferences('manifest', index.manifests ?? []));
+    return facts(mediaType, index, nonEmpty(index.artifactType), toReferences('manifest', index.manifests ?? []));
   }
   const manifest = check(imageManifest, json);
-  return facts(mediaType, manifest, manifest.artifactType || manifest.config.mediaType, [
+  return facts(mediaType, manifest, nonEmpty(manifest.artifactType) ?? manifest.config.mediaType, [
     ...toReferences('config', [manifest.config]),
     ...toReferences('layer', manifest.layers ?? []),
   ]);
+}
+
+/** The spec treats an empty artifact type like none. */
+function nonEmpty(text: string | undefined): string | undefined {
+  return text === '' ? undefined : text;
 }
 
 function facts(
@@ -103,7 +108,7 @@ function facts(
   return {
     mediaType,
     isIndex: isIndexMediaType(mediaType),
-    artifactType: artifactType === '' ? undefined : artifactType,
+    artifactType,
     annotations: manifest.annotations ?? undefined,
     subject: manifest.subject?.digest,
     references,

@@ -1,0 +1,15 @@
+import type Router from '@koa/router';
+import type { RegistryAccess } from '../auth/registry-access.js';
+import type { CatalogService } from './catalog.js';
+import { linkNextPage, parsePageRequest } from './page-query.js';
+
+/** `_catalog` of distribution's API. It takes the right to list repositories. */
+export function catalogRoutes(router: Router, access: RegistryAccess, catalog: CatalogService): void {
+  router.get('/v2/_catalog', async (ctx) => {
+    const request = parsePageRequest(ctx);
+    await access.requireCatalog(ctx);
+    const page = await catalog.list(request);
+    linkNextPage(ctx, request, page, page.entries.at(-1));
+    ctx.body = { repositories: page.entries };
+  });
+}
