@@ -54,10 +54,10 @@ export class FilesystemBlobStore implements BlobStore {
         if (sink.failure !== undefined) throw sink.failure;
         interrupted = error instanceof Error ? error : new Error(String(error));
       }
-      await sink.settled();
+      await sink.drain();
       await file.truncate(options.offset + sink.appendedBytes);
     } finally {
-      await sink.settled().catch(() => undefined);
+      await sink.drain().catch(() => undefined);
       await file.close();
     }
     return { appendedBytes: sink.appendedBytes, interrupted };
@@ -118,9 +118,12 @@ export class FilesystemBlobStore implements BlobStore {
   }
 }
 
-/** Writes what it is given at an offset, in as few calls as possible, and shows it to the observer. */
+/**
+ * Writes what it is given at an offset, and shows it to the observer. Bytes are gathered into large writes, and while
+ * one is under way the next is gathered.
+ */
 class FileSink extends Writable {
-  /** Bytes written since the sink was made. */
+  /** Bytes written since the sink was made; after `drain`, all that the observer saw. */
   appendedBytes = 0;
   /** What went wrong on this side of the stream. */
   failure: Error | undefined;
@@ -128,12 +131,15 @@ class FileSink extends Writable {
   readonly #offset: number;
   readonly #observer: ByteObserver;
   readonly #maxBytes: number;
-  #unsyncedBytes = 0;
+  #gathered: Buffer[] = [];
+  #gatheredBytes = 0;
+  #seenBytes = 0;
   #writing: Promise<void> = Promise.resolve();
-  #writeback: Promise<void> | undefined;
+  #writeback: Promise<void> = Promise.resolve();
+  #unsyncedBytes = 0;
 
   constructor(file: FileHandle, { offset, observer, maxBytes }: AppendOptions) {
-    super({ highWaterMark: bufferSize });
+    super({ highWaterMark: bufferSize / 4 });
     this.#file = file;
     this.#offset = offset;
     this.#observer = observer;
@@ -141,49 +147,67 @@ class FileSink extends Writable {
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
-    this.#put([chunk], callback);
-  }
-
-  override _writev(chunks: { chunk: Buffer }[], callback: (error?: Error | null) => void): void {
-    this.#put(
-      chunks.map(({ chunk }) => chunk),
-      callback,
-    );
-  }
-
-  /** Resolves when no write is under way any more, as may be the case for a while after the stream was destroyed. */
-  async settled(): Promise<void> {
-    await this.#writing;
-    await this.#writeback;
-  }
-
-  #put(buffers: Buffer[], callback: (error?: Error | null) => void): void {
-    this.#writing = this.#write(buffers).then(
+    this.#seenBytes += chunk.length;
+    if (this.#seenBytes > this.#maxBytes) {
+      this.failure = new RangeError(`more than ${this.#maxBytes} bytes`);
+      callback(this.failure);
+      return;
+    }
+    this.#observer.update(chunk);
+    this.#gathered.push(chunk);
+    this.#gatheredBytes += chunk.length;
+    if (this.#gatheredBytes < bufferSize) {
+      callback();
+      return;
+    }
+    // At most one write is under way: the stream waits here when the disk is slower than the client.
+    this.#writing.then(
       () => {
+        this.#writeGathered();
         callback();
       },
-      (error: unknown) => {
-        this.failure = error instanceof Error ? error : new Error(String(error));
+      () => {
         callback(this.failure);
       },
     );
   }
 
-  async #write(buffers: Buffer[]): Promise<void> {
-    const size = buffers.reduce((sum, buffer) => sum + buffer.length, 0);
-    if (this.appendedBytes + size > this.#maxBytes) throw new RangeError(`more than ${this.#maxBytes} bytes`);
-    const written = writeFully(this.#file, buffers, size, this.#offset + this.appendedBytes);
-    // Hashing takes about as long as writing does; this way both go on at once.
-    for (const buffer of buffers) this.#observer.update(buffer);
-    await written;
+  override _final(callback: (error?: Error | null) => void): void {
+    this.drain().then(() => {
+      callback();
+    }, callback);
+  }
+
+  /** Writes what was gathered, also of a stream that broke off, and resolves when nothing is under way any more. */
+  async drain(): Promise<void> {
+    await this.#writing;
+    this.#writeGathered();
+    await this.#writing;
+    await this.#writeback;
+  }
+
+  #writeGathered(): void {
+    const buffers = this.#gathered;
+    const size = this.#gatheredBytes;
+    if (size === 0) return;
+    this.#gathered = [];
+    this.#gatheredBytes = 0;
+    this.#writing = this.#write(buffers, size);
+    // Whoever waits for it next is told; until then it must not count as unhandled.
+    this.#writing.catch((error: unknown) => {
+      this.failure = error instanceof Error ? error : new Error(String(error));
+    });
+  }
+
+  async #write(buffers: Buffer[], size: number): Promise<void> {
+    await writeFully(this.#file, buffers, size, this.#offset + this.appendedBytes);
     this.appendedBytes += size;
     this.#unsyncedBytes += size;
-    if (this.#unsyncedBytes >= writebackSize) {
-      await this.#writeback;
-      this.#unsyncedBytes = 0;
-      this.#writeback = this.#file.datasync();
-      this.#writeback.catch(() => undefined);
-    }
+    if (this.#unsyncedBytes < writebackSize) return;
+    await this.#writeback;
+    this.#unsyncedBytes = 0;
+    this.#writeback = this.#file.datasync();
+    this.#writeback.catch(() => undefined);
   }
 }
 
