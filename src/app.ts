@@ -24,7 +24,8 @@ import { KyselyRepositoryStore } from './metadata/kysely-repository-store.js';
 import { KyselyUploadRecords } from './metadata/kysely-upload-records.js';
 import { KyselyUserRecords } from './metadata/kysely-user-records.js';
 import type { Database } from './metadata/schema.js';
-import { Metrics } from './metrics.js';
+import { parseRepositoryName } from './oci/repository-name.js';
+import type { Metrics } from './metrics.js';
 import { operationsRoutes } from './operations-routes.js';
 import { requestLog } from './request-log.js';
 
@@ -62,18 +63,23 @@ export async function createApp({ config, db, store, log, metrics, isDraining }:
   const authenticator = new Authenticator(passwords, tokens);
   const access = new RegistryAccess(authenticator, config.publicUrl);
 
+  const parseName = (text: string) => parseRepositoryName(text, config.defaultProject);
+
   const graceMs = config.collection.graceSeconds * 1000;
   const expireMs = config.uploads.expireSeconds * 1000;
   const uploads = new UploadService({ store, uploads: uploadRecords, blobs: blobRecords, graceMs, expireMs });
 
-  const distribution = distributionRoutes(access, {
-    blobs: new BlobService(store, blobRecords, graceMs),
-    uploads,
-    manifests: new ManifestService(repositories, config.policy.sparse, graceMs),
-    tags: new TagService(repositories),
-    referrers: new ReferrerService(repositories),
-    catalog: new CatalogService(repositories),
-  });
+  const distribution = distributionRoutes(
+    { access, parseName },
+    {
+      blobs: new BlobService(store, blobRecords, graceMs),
+      uploads,
+      manifests: new ManifestService(repositories, config.policy.sparse, graceMs),
+      tags: new TagService(repositories),
+      referrers: new ReferrerService(repositories),
+      catalog: new CatalogService(repositories),
+    },
+  );
   const auth = new Router();
   tokenRoutes(auth, {
     authenticator,
@@ -81,6 +87,7 @@ export async function createApp({ config, db, store, log, metrics, isDraining }:
     users,
     tokens,
     keys,
+    parseName,
     refreshLifetimeSeconds: config.tokens.refreshLifetimeSeconds,
   });
   const operations = new Router();

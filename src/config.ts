@@ -47,6 +47,11 @@ const schema = z.strictObject({
     .transform((path) => resolve(path))
     .describe('SQLite file, blobs, keys, CA, first password'),
   publicUrl: publicUrl.optional().describe('what clients call it, behind a proxy (from the request)'),
+  defaultProject: z
+    .string()
+    .regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'expected a DNS label: up to 63 characters a-z, 0-9 and -')
+    .default('library')
+    .describe('the project of a repository name without one: app is library/app'),
   workers: z
     .literal(1, 'expected 1: one process is all that this version runs')
     .default(1)

@@ -9,6 +9,9 @@ import { UsageError } from './cli/usage-error.js';
 import { userCommand } from './cli/user-command.js';
 import { ConfigError } from './config.js';
 
+// Keys, passwords and content are nobody else's to read, whatever the shell's mask is.
+process.umask(0o077);
+
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { BodyTooLargeError, readBody } from '../http.js';
 import type { UserRecords } from '../metadata/user-records.js';
 import { OciError } from '../oci/errors.js';
+import type { RepositoryName } from '../oci/repository-name.js';
 import type { Authenticator } from './authenticate.js';
 import type { PasswordChecker } from './passwords.js';
 import { anonymous, userPrincipal, type Principal } from './principal.js';
@@ -19,6 +20,8 @@ export interface TokenRoutesOptions {
   readonly users: UserRecords;
   readonly tokens: RegistryTokens;
   readonly keys: SigningKeys;
+  /** @throws {OciError} NAME_INVALID */
+  readonly parseName: (text: string) => RepositoryName;
   readonly refreshLifetimeSeconds: number;
 }
 
@@ -65,7 +68,7 @@ export function tokenRoutes(router: Router, options: TokenRoutesOptions): void {
     }
     const { principal } = authentication;
     ctx.state['principal'] = principal;
-    const wanted = parseScopes(checkScopes(ctx, [ctx.query['scope'] ?? []].flat()));
+    const wanted = parseScopes(checkScopes(ctx, [ctx.query['scope'] ?? []].flat()), options.parseName);
     const issued = await tokens.issue(principal, grantedAccess(principal, wanted));
     const offline = ctx.query['offline_token'] === 'true' && principal.kind === 'user';
     const client = typeof ctx.query['client_id'] === 'string' ? ctx.query['client_id'] : '';
@@ -84,7 +87,7 @@ export function tokenRoutes(router: Router, options: TokenRoutesOptions): void {
       const fields = await readForm(ctx);
       const principal = await redeem(options, fields);
       ctx.state['principal'] = principal;
-      const access = grantedAccess(principal, parseScopes(checkScopes(ctx, [fields.scope])));
+      const access = grantedAccess(principal, parseScopes(checkScopes(ctx, [fields.scope]), options.parseName));
       const issued = await tokens.issue(principal, access);
       const offline = fields.access_type === 'offline' && fields.grant_type === 'password';
       sendToken(ctx, {

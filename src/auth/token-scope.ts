@@ -1,5 +1,5 @@
 import { OciError } from '../oci/errors.js';
-import { parseRepositoryName } from '../oci/repository-name.js';
+import { parseRepositoryName, type RepositoryName } from '../oci/repository-name.js';
 import { authorize, catalogRequest, repositoryRequest, type RepositoryAction } from './authorize.js';
 import type { Principal, TokenAccess } from './principal.js';
 
@@ -10,14 +10,17 @@ const repositoryActions: readonly RepositoryAction[] = ['pull', 'push', 'delete'
  * `repository:<name>:<action>,<action>` or `registry:catalog:*`, separated by spaces. Scopes of other types, and names
  * that cannot exist, grant nothing and are left out, as the specification asks.
  */
-export function parseScopes(texts: readonly string[]): TokenAccess[] {
+export function parseScopes(
+  texts: readonly string[],
+  parseName: (text: string) => RepositoryName = parseRepositoryName,
+): TokenAccess[] {
   return texts
     .flatMap((text) => text.split(' '))
     .filter((text) => text !== '')
-    .flatMap(parseScope);
+    .flatMap((text) => parseScope(text, parseName));
 }
 
-function parseScope(text: string): TokenAccess[] {
+function parseScope(text: string, parseName: (text: string) => RepositoryName): TokenAccess[] {
   // The name may hold a colon of a host and port in other registries; the actions come after the last one.
   const match = /^([a-z]+)(?:\([^)]*\))?:(.+):([a-z*,]*)$/.exec(text);
   if (match === null) return [];
@@ -26,7 +29,7 @@ function parseScope(text: string): TokenAccess[] {
   if (type === 'registry' && name === 'catalog') return [{ type, name, actions }];
   if (type !== 'repository') return [];
   try {
-    return [{ type, name: parseRepositoryName(name!), actions }];
+    return [{ type, name: parseName(name!), actions }];
   } catch (error) {
     if (error instanceof OciError) return [];
     throw error;

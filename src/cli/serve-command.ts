@@ -30,6 +30,7 @@ Exit codes: 0 stopped, 1 failure, 2 configuration not valid, 4 stopped with requ
         welcome({
           version,
           url: config.publicUrl ?? registry.url,
+          listenUrl: registry.url,
           dataDir: config.dataDir,
           caCertificatePath: registry.caCertificatePath,
           passwordPath: registry.passwordPath,

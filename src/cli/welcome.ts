@@ -3,7 +3,10 @@ import { dirname } from 'node:path';
 /** What a new user must know of a registry that has just started. */
 export interface Welcome {
   readonly version: string;
+  /** What clients call it. */
   readonly url: string;
+  /** Where it listens, which differs behind a proxy. */
+  readonly listenUrl: string;
   readonly dataDir: string;
   readonly caCertificatePath: string | undefined;
   /** Where the generated password of user admin is. */
@@ -11,7 +14,7 @@ export interface Welcome {
 }
 
 /** In less than one screen: where everything is, and lines to paste that log in, push and pull. */
-export function welcome({ version, url, dataDir, caCertificatePath, passwordPath }: Welcome): string {
+export function welcome({ version, url, listenUrl, dataDir, caCertificatePath, passwordPath }: Welcome): string {
   const { host, protocol } = new URL(url);
   const image = `${host}/hello:v1`;
   const trust =
@@ -25,6 +28,7 @@ export function welcome({ version, url, dataDir, caCertificatePath, passwordPath
   return [
     `Weir ${version} is serving ${url}`,
     '',
+    ...(listenUrl === url ? [] : [`  listening at    ${listenUrl}`]),
     `  data            ${dataDir}`,
     ...(caCertificatePath === undefined ? [] : [`  CA certificate  ${caCertificatePath}`]),
     ...(passwordPath === undefined ? [] : [`  first password  ${passwordPath} (user admin)`]),

@@ -2,20 +2,20 @@ import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type Router from '@koa/router';
 import type { Context } from 'koa';
-import type { RegistryAccess } from '../auth/registry-access.js';
 import type { ByteRange } from '../blobstore/blob-store.js';
 import { sendEmpty } from '../http.js';
 import type { BlobRecord } from '../metadata/blob-records.js';
 import { parseDigest } from '../oci/digest.js';
 import { OciError } from '../oci/errors.js';
-import { parseRepositoryName, type RepositoryName } from '../oci/repository-name.js';
+import type { RepositoryName } from '../oci/repository-name.js';
 import type { BlobService } from './blobs.js';
 import { parseRange, type RangeRequest } from './byte-ranges.js';
+import type { RegistryEntrance } from './registry-entrance.js';
 
 /** Blob pull and delete, OCI Distribution Spec end-2 and end-10. Pulling takes the right to pull, deleting to delete. */
-export function blobRoutes(router: Router, access: RegistryAccess, blobs: BlobService): void {
+export function blobRoutes(router: Router, { access, parseName }: RegistryEntrance, blobs: BlobService): void {
   router.get('/v2/*name/blobs/:digest', async (ctx) => {
-    const repository = parseRepositoryName(ctx.params['name']!);
+    const repository = parseName(ctx.params['name']!);
     const digest = parseDigest(ctx.params['digest']!);
     await access.requireRepository(ctx, repository, 'pull');
     const blob = await blobs.get(repository, digest);
@@ -40,7 +40,7 @@ export function blobRoutes(router: Router, access: RegistryAccess, blobs: BlobSe
   });
 
   router.delete('/v2/*name/blobs/:digest', async (ctx) => {
-    const repository = parseRepositoryName(ctx.params['name']!);
+    const repository = parseName(ctx.params['name']!);
     const digest = parseDigest(ctx.params['digest']!);
     await access.requireRepository(ctx, repository, 'delete');
     await blobs.delete(repository, digest);

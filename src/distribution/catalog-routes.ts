@@ -1,10 +1,10 @@
 import type Router from '@koa/router';
-import type { RegistryAccess } from '../auth/registry-access.js';
 import type { CatalogService } from './catalog.js';
+import type { RegistryEntrance } from './registry-entrance.js';
 import { linkNextPage, parsePageRequest } from './page-query.js';
 
 /** `_catalog` of distribution's API. It takes the right to list repositories. */
-export function catalogRoutes(router: Router, access: RegistryAccess, catalog: CatalogService): void {
+export function catalogRoutes(router: Router, { access }: RegistryEntrance, catalog: CatalogService): void {
   router.get('/v2/_catalog', async (ctx) => {
     const request = parsePageRequest(ctx);
     await access.requireCatalog(ctx);

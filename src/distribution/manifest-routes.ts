@@ -1,21 +1,24 @@
 import type Router from '@koa/router';
 import type { Context } from 'koa';
-import type { RegistryAccess } from '../auth/registry-access.js';
 import { readBody, sendEmpty } from '../http.js';
 import { OciError } from '../oci/errors.js';
 import { maxManifestSize } from '../oci/manifest.js';
 import { parseReference, parseTag, type Reference, type Tag } from '../oci/reference.js';
-import { parseRepositoryName } from '../oci/repository-name.js';
 import { matchesEtag } from './blob-routes.js';
 import type { ManifestService } from './manifests.js';
+import type { RegistryEntrance } from './registry-entrance.js';
 
 /** The spec asks for ten; the answer repeats each in a header. */
 const maxTagParameters = 100;
 
 /** Manifests, OCI Distribution Spec end-3, end-7 and end-9. GET takes the right to pull, PUT to push, DELETE to delete. */
-export function manifestRoutes(router: Router, access: RegistryAccess, manifests: ManifestService): void {
+export function manifestRoutes(
+  router: Router,
+  { access, parseName }: RegistryEntrance,
+  manifests: ManifestService,
+): void {
   router.get('/v2/*name/manifests/:reference', async (ctx) => {
-    const repository = parseRepositoryName(ctx.params['name']!);
+    const repository = parseName(ctx.params['name']!);
     const reference = parseReference(ctx.params['reference']!);
     await access.requireRepository(ctx, repository, 'pull');
     const head = ctx.method === 'HEAD';
@@ -35,7 +38,7 @@ export function manifestRoutes(router: Router, access: RegistryAccess, manifests
 
   router.put('/v2/*name/manifests/:reference', async (ctx) => {
     const name = ctx.params['name']!;
-    const repository = parseRepositoryName(name);
+    const repository = parseName(name);
     const reference = parseReference(ctx.params['reference']!);
     const tags = tagParameters(ctx, reference);
     const principal = await access.requireRepository(ctx, repository, 'push');
@@ -55,7 +58,7 @@ export function manifestRoutes(router: Router, access: RegistryAccess, manifests
   });
 
   router.delete('/v2/*name/manifests/:reference', async (ctx) => {
-    const repository = parseRepositoryName(ctx.params['name']!);
+    const repository = parseName(ctx.params['name']!);
     const reference = parseReference(ctx.params['reference']!);
     const principal = await access.requireRepository(ctx, repository, 'delete');
     await manifests.delete(repository, reference, principal.name);

@@ -1,16 +1,19 @@
 import type Router from '@koa/router';
-import type { RegistryAccess } from '../auth/registry-access.js';
 import { singleQuery } from '../http.js';
 import { parseDigest } from '../oci/digest.js';
 import { mediaTypes } from '../oci/media-types.js';
-import { parseRepositoryName } from '../oci/repository-name.js';
 import { linkNextPage, parsePageRequest } from './page-query.js';
 import type { ReferrerService } from './referrers.js';
+import type { RegistryEntrance } from './registry-entrance.js';
 
 /** Referrers, OCI Distribution Spec end-12. Listing them takes the right to pull. */
-export function referrerRoutes(router: Router, access: RegistryAccess, referrers: ReferrerService): void {
+export function referrerRoutes(
+  router: Router,
+  { access, parseName }: RegistryEntrance,
+  referrers: ReferrerService,
+): void {
   router.get('/v2/*name/referrers/:digest', async (ctx) => {
-    const repository = parseRepositoryName(ctx.params['name']!);
+    const repository = parseName(ctx.params['name']!);
     const subject = parseDigest(ctx.params['digest']!);
     const request = parsePageRequest(ctx);
     const artifactType = singleQuery(ctx, 'artifactType');

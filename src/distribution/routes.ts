@@ -1,6 +1,5 @@
 import Router from '@koa/router';
 import type { Context, Middleware, Next } from 'koa';
-import type { RegistryAccess } from '../auth/registry-access.js';
 import { OciError } from '../oci/errors.js';
 import { blobRoutes } from './blob-routes.js';
 import type { BlobService } from './blobs.js';
@@ -8,6 +7,7 @@ import { catalogRoutes } from './catalog-routes.js';
 import type { CatalogService } from './catalog.js';
 import { manifestRoutes } from './manifest-routes.js';
 import type { ManifestService } from './manifests.js';
+import type { RegistryEntrance } from './registry-entrance.js';
 import { referrerRoutes } from './referrer-routes.js';
 import type { ReferrerService } from './referrers.js';
 import { tagRoutes } from './tag-routes.js';
@@ -26,22 +26,22 @@ export interface DistributionServices {
 }
 
 /** Everything under `/v2/`: the OCI Distribution Spec. */
-export function distributionRoutes(access: RegistryAccess, services: DistributionServices): Router {
+export function distributionRoutes(entrance: RegistryEntrance, services: DistributionServices): Router {
   const router = new Router();
 
   router.get('/v2', async (ctx) => {
-    await access.requirePath(ctx, '/v2/');
+    await entrance.access.requirePath(ctx, '/v2/');
     ctx.set('Docker-Distribution-API-Version', 'registry/2.0');
     ctx.body = {};
   });
 
-  catalogRoutes(router, access, services.catalog);
-  tagRoutes(router, access, services.tags);
-  referrerRoutes(router, access, services.referrers);
+  catalogRoutes(router, entrance, services.catalog);
+  tagRoutes(router, entrance, services.tags);
+  referrerRoutes(router, entrance, services.referrers);
   // Before the blobs, whose pattern matches the path of an upload as well.
-  uploadRoutes(router, access, services.uploads, services.blobs);
-  blobRoutes(router, access, services.blobs);
-  manifestRoutes(router, access, services.manifests);
+  uploadRoutes(router, entrance, services.uploads, services.blobs);
+  blobRoutes(router, entrance, services.blobs);
+  manifestRoutes(router, entrance, services.manifests);
   return router;
 }
 

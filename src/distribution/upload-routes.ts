@@ -1,22 +1,29 @@
 import type Router from '@koa/router';
 import type { Context } from 'koa';
-import type { RegistryAccess } from '../auth/registry-access.js';
 import { sendEmpty, singleQuery } from '../http.js';
 import type { UploadRecord } from '../metadata/upload-records.js';
 import { digestAlgorithm, parseDigest, parseDigestAlgorithm, type Digest } from '../oci/digest.js';
 import { OciError } from '../oci/errors.js';
-import { parseRepositoryName, type RepositoryName } from '../oci/repository-name.js';
+import type { RepositoryName } from '../oci/repository-name.js';
 import type { BlobService } from './blobs.js';
 import { parseContentRange } from './byte-ranges.js';
 import type { UploadBody, UploadKey, UploadService } from './uploads.js';
+import type { RegistryEntrance } from './registry-entrance.js';
 
 /** Blob push, OCI Distribution Spec end-4, end-5, end-6, end-11, end-13 and end-14. All of it takes the right to push. */
-export function uploadRoutes(router: Router, access: RegistryAccess, uploads: UploadService, blobs: BlobService): void {
+export function uploadRoutes(
+  router: Router,
+  entrance: RegistryEntrance,
+  uploads: UploadService,
+  blobs: BlobService,
+): void {
+  const { access, parseName } = entrance;
+
   router.post('/v2/*name/blobs/uploads', async (ctx) => {
     const name = ctx.params['name']!;
-    const repository = parseRepositoryName(name);
+    const repository = parseName(name);
     const mount = optionalQuery(ctx, 'mount', parseDigest);
-    const from = optionalQuery(ctx, 'from', parseRepositoryName);
+    const from = optionalQuery(ctx, 'from', parseName);
     const digest = optionalQuery(ctx, 'digest', parseDigest);
     const algorithm = parseDigestAlgorithm(
       singleQuery(ctx, 'digest-algorithm') ?? (digest ? digestAlgorithm(digest) : 'sha256'),
@@ -48,14 +55,14 @@ export function uploadRoutes(router: Router, access: RegistryAccess, uploads: Up
   });
 
   router.patch('/v2/*name/blobs/uploads/:session', async (ctx) => {
-    const { name, key } = await sessionKey(ctx, access);
+    const { name, key } = await sessionKey(ctx, entrance);
     await withCurrentRange(ctx, uploads, name, key, async () => {
       sendSession(ctx, 202, name, await uploads.append(key, requestBody(ctx)));
     });
   });
 
   router.put('/v2/*name/blobs/uploads/:session', async (ctx) => {
-    const { name, key } = await sessionKey(ctx, access);
+    const { name, key } = await sessionKey(ctx, entrance);
     const text = singleQuery(ctx, 'digest');
     if (text === undefined) throw new OciError('DIGEST_INVALID', 'the digest of the whole blob is missing: ?digest=');
     const digest = parseDigest(text);
@@ -66,12 +73,12 @@ export function uploadRoutes(router: Router, access: RegistryAccess, uploads: Up
   });
 
   router.get('/v2/*name/blobs/uploads/:session', async (ctx) => {
-    const { name, key } = await sessionKey(ctx, access);
+    const { name, key } = await sessionKey(ctx, entrance);
     sendSession(ctx, 204, name, await uploads.status(key));
   });
 
   router.delete('/v2/*name/blobs/uploads/:session', async (ctx) => {
-    const { key } = await sessionKey(ctx, access);
+    const { key } = await sessionKey(ctx, entrance);
     await uploads.cancel(key);
     sendEmpty(ctx, 204);
   });
@@ -84,10 +91,10 @@ function optionalQuery<T>(ctx: Context, name: string, parse: (text: string) => T
 
 async function sessionKey(
   ctx: Context & { params: Record<string, string> },
-  access: RegistryAccess,
+  { access, parseName }: RegistryEntrance,
 ): Promise<{ readonly name: string; readonly key: UploadKey }> {
   const name = ctx.params['name']!;
-  const repository: RepositoryName = parseRepositoryName(name);
+  const repository: RepositoryName = parseName(name);
   const principal = await access.requireRepository(ctx, repository, 'push');
   return { name, key: { repository, id: ctx.params['session']!, principal: principal.name } };
 }
