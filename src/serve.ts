@@ -79,6 +79,7 @@ export async function startRegistry(config: Config, log: Logger): Promise<Runnin
       const clean = await closeServer(server, config.shutdownGraceSeconds * 1000);
       guard.close();
       await jobs.stop();
+      await store.close();
       await db.destroy();
       return clean;
     },

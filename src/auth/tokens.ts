@@ -30,7 +30,7 @@ export interface IssuedToken {
  * Registry tokens: short-lived JWT (RFC 7519) that name who, and what they are narrowed to.
  *
  * Verifying a signature costs more than the rest of a small request, so what was verified is remembered until it
- * expires, by the hash of the token.
+ * expires.
  */
 export class RegistryTokens {
   readonly #keys: SigningKeys;
@@ -66,8 +66,7 @@ export class RegistryTokens {
    * @returns undefined when the token is not ours, not intact, or expired
    */
   async verify(token: string): Promise<Principal | undefined> {
-    const cacheKey = createHash('sha256').update(token).digest('base64');
-    const known = this.#verified.get(cacheKey);
+    const known = this.#verified.get(token);
     if (known !== undefined) return known;
     try {
       const { payload } = await jwtVerify(token, async ({ kid }) => this.#publicKey(kid), {
@@ -80,7 +79,7 @@ export class RegistryTokens {
       const { sub, exp, groups, access } = claims.parse(payload);
       const principal: Principal = { kind: sub === anonymous.name ? 'anonymous' : 'user', name: sub, groups, access };
       const ttl = exp * 1000 - Date.now();
-      if (ttl > 0) this.#verified.set(cacheKey, principal, { ttl });
+      if (ttl > 0) this.#verified.set(token, principal, { ttl });
       return principal;
     } catch (error) {
       if (error instanceof errors.JOSEError || error instanceof z.ZodError) return undefined;

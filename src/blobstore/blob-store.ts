@@ -1,4 +1,4 @@
-import type { Readable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 
 /** A range of bytes, both ends inclusive (RFC 9110, section 14.1.2). */
 export interface ByteRange {
@@ -27,13 +27,26 @@ export interface AppendResult {
   readonly interrupted: Error | undefined;
 }
 
+/** Bytes that are there to be read, once; whoever opened them copies or closes them. */
+export interface StoredBytes {
+  /**
+   * Writes them to a sink, waiting for it as needed, and leaves it open. What was opened is closed in any case.
+   *
+   * @throws {Error} when the sink breaks, or when there are fewer bytes than there should be
+   */
+  copyTo(sink: Writable): Promise<void>;
+
+  close(): Promise<void>;
+}
+
 /**
  * Bytes: finished ones by location, unfinished ones by the id of their upload. A store knows nothing of digests or
  * repositories: what the bytes are, and who may see them, is the caller's question.
  */
 export interface BlobStore {
   /**
-   * Appends a stream to an upload, which begins with the first append. One append at a time for each upload.
+   * Appends a stream to an upload, which begins with the first append. One append at a time for each upload; a `sync`,
+   * `finish` or `discardUpload` follows each one that resolved.
    *
    * @throws {RangeError} when the source has more than `maxBytes`
    */
@@ -42,8 +55,8 @@ export interface BlobStore {
   /** Makes what was appended so far durable, to be told to the client as received. */
   sync(upload: string): Promise<void>;
 
-  /** Reads what an upload has so far, from its first byte up to `size`. */
-  readUpload(upload: string, size: number): Promise<Readable | undefined>;
+  /** The first `size` bytes of what an upload has so far. */
+  openUpload(upload: string, size: number): Promise<StoredBytes | undefined>;
 
   /**
    * Makes the bytes of an upload final and durable, without copying them.
@@ -56,7 +69,7 @@ export interface BlobStore {
   discardUpload(upload: string): Promise<void>;
 
   /** @param range the whole when left out */
-  open(location: string, range?: ByteRange): Promise<Readable | undefined>;
+  open(location: string, range?: ByteRange): Promise<StoredBytes | undefined>;
 
   /** Bytes at the location; undefined when there are none. */
   size(location: string): Promise<number | undefined>;

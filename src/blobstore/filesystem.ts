@@ -1,12 +1,13 @@
 import { constants } from 'node:fs';
 import { mkdir, open, opendir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Writable, type Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { AppendOptions, AppendResult, BlobStore, ByteObserver, ByteRange } from './blob-store.js';
+import type { AppendOptions, AppendResult, BlobStore, ByteObserver, ByteRange, StoredBytes } from './blob-store.js';
 
-/** Big reads and writes: at Node's default of 64 KiB a single stream reaches a third of the speed. */
-const bufferSize = 1024 * 1024;
+/** Bytes in one read or write; smaller ones cost more than the bytes themselves. */
+const writeSize = 1024 * 1024;
+const readSize = 512 * 1024;
 
 /** Written but not yet on the disk; beyond it the disk is set to work while more bytes come in. */
 const writebackSize = 32 * 1024 * 1024;
@@ -23,6 +24,10 @@ const writebackSize = 32 * 1024 * 1024;
 export class FilesystemBlobStore implements BlobStore {
   readonly #uploads: string;
   readonly #blobs: string;
+  /** Uploads between an append and the sync or finish that follows it. */
+  readonly #appended = new Map<string, FileHandle>();
+  /** At most 256, for syncing them. */
+  readonly #folders = new Map<string, Promise<FileHandle>>();
 
   private constructor(root: string) {
     this.#uploads = join(root, 'uploads');
@@ -38,55 +43,57 @@ export class FilesystemBlobStore implements BlobStore {
         mkdir(join(store.#blobs, index.toString(16).padStart(2, '0')), { recursive: true, mode: 0o700 }),
       ),
     );
-    await Promise.all([root, store.#uploads, store.#blobs].map(syncFolder));
+    for (const folder of [store.#uploads, store.#blobs, root, dirname(root)]) await syncFolder(folder);
     return store;
   }
 
   async append(upload: string, source: Readable, options: AppendOptions): Promise<AppendResult> {
-    const file = await open(this.#uploadPath(upload), constants.O_WRONLY | constants.O_CREAT, 0o600);
-    const sink = new FileSink(file, options);
-    let interrupted: Error | undefined;
+    const file = await this.#openForWriting(upload, options.offset === 0 ? constants.O_TRUNC : 0);
     try {
-      try {
-        await pipeline(source, sink);
-      } catch (error) {
-        // What the store did wrong is thrown; what the source did is told.
-        if (sink.failure !== undefined) throw sink.failure;
-        interrupted = error instanceof Error ? error : new Error(String(error));
-      }
-      await sink.drain();
-      await file.truncate(options.offset + sink.appendedBytes);
-    } finally {
-      await sink.drain().catch(() => undefined);
+      // An append that failed may have left bytes beyond those that count.
+      if (options.offset > 0) await file.truncate(options.offset);
+      const sink = new FileSink(file, options);
+      const interrupted = await receive(source, sink);
+      this.#appended.set(upload, file);
+      return { appendedBytes: sink.appendedBytes, interrupted };
+    } catch (error) {
       await file.close();
+      throw error;
     }
-    return { appendedBytes: sink.appendedBytes, interrupted };
   }
 
   async sync(upload: string): Promise<void> {
-    await syncPath(this.#uploadPath(upload), constants.O_WRONLY | constants.O_CREAT);
+    const file = this.#appended.get(upload) ?? (await this.#openForWriting(upload));
+    this.#appended.delete(upload);
+    try {
+      await file.sync();
+    } finally {
+      await file.close();
+    }
   }
 
-  async readUpload(upload: string, size: number): Promise<Readable | undefined> {
-    return openForReading(this.#uploadPath(upload), size === 0 ? undefined : { start: 0, end: size - 1 });
+  async openUpload(upload: string, size: number): Promise<StoredBytes | undefined> {
+    return StoredFile.open(this.#uploadPath(upload), { start: 0, end: size - 1 });
   }
 
   async finish(upload: string): Promise<string> {
     const folder = upload.slice(0, 2);
-    // An upload of no bytes at all never had an append, and still becomes a (zero-length) file.
-    await syncPath(this.#uploadPath(upload), constants.O_WRONLY | constants.O_CREAT);
+    await this.sync(upload);
     await rename(this.#uploadPath(upload), join(this.#blobs, folder, upload));
-    await syncFolder(join(this.#blobs, folder));
+    await (await this.#folder(folder)).sync();
     return `${folder}/${upload}`;
   }
 
   async discardUpload(upload: string): Promise<void> {
+    const file = this.#appended.get(upload);
+    this.#appended.delete(upload);
+    await file?.close();
     await rm(this.#uploadPath(upload), { force: true });
     await rm(join(this.#blobs, upload.slice(0, 2), upload), { force: true });
   }
 
-  open(location: string, range?: ByteRange): Promise<Readable | undefined> {
-    return openForReading(join(this.#blobs, location), range);
+  open(location: string, range?: ByteRange): Promise<StoredBytes | undefined> {
+    return StoredFile.open(join(this.#blobs, location), range);
   }
 
   async size(location: string): Promise<number | undefined> {
@@ -113,8 +120,116 @@ export class FilesystemBlobStore implements BlobStore {
     }
   }
 
+  /** Closes what is kept open. */
+  async close(): Promise<void> {
+    const folders = await Promise.all(this.#folders.values());
+    await Promise.all([...folders, ...this.#appended.values()].map((file) => file.close()));
+    this.#folders.clear();
+    this.#appended.clear();
+  }
+
+  #folder(name: string): Promise<FileHandle> {
+    const folder = this.#folders.get(name) ?? open(join(this.#blobs, name), 'r');
+    this.#folders.set(name, folder);
+    return folder;
+  }
+
+  #openForWriting(upload: string, flags = 0): Promise<FileHandle> {
+    return open(this.#uploadPath(upload), constants.O_WRONLY | constants.O_CREAT | flags, 0o600);
+  }
+
   #uploadPath(upload: string): string {
     return join(this.#uploads, upload);
+  }
+}
+
+/** A file, or a part of one, that is read into one of two buffers while the other is being sent. */
+class StoredFile implements StoredBytes {
+  readonly #file: FileHandle;
+  readonly #start: number;
+  readonly #size: number;
+
+  private constructor(file: FileHandle, start: number, size: number) {
+    this.#file = file;
+    this.#start = start;
+    this.#size = size;
+  }
+
+  static async open(path: string, range: ByteRange | undefined): Promise<StoredFile | undefined> {
+    const file = await undefinedWhenAbsent(open(path, 'r'));
+    if (file === undefined) return undefined;
+    if (range !== undefined) return new StoredFile(file, range.start, range.end - range.start + 1);
+    try {
+      return new StoredFile(file, 0, (await file.stat()).size);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  async copyTo(sink: Writable): Promise<void> {
+    // A response whose client has gone may swallow a write and never answer it; that it closed is always told.
+    const broken = new AbortController();
+    const onClose = () => {
+      broken.abort();
+    };
+    sink.once('close', onClose);
+    try {
+      if (sink.destroyed) onClose();
+      const buffers = [this.#buffer(), this.#buffer()];
+      let sending: Promise<void> = Promise.resolve();
+      for (let copied = 0, turn = 0; copied < this.#size; turn ^= 1) {
+        const buffer = buffers[turn]!;
+        const wanted = Math.min(buffer.length, this.#size - copied);
+        const { bytesRead } = await this.#file.read(buffer, 0, wanted, this.#start + copied);
+        if (bytesRead === 0) throw new Error('the file is shorter than it should be');
+        copied += bytesRead;
+        await sending;
+        sending = write(sink, buffer.subarray(0, bytesRead), broken.signal);
+        // It is waited for in the next round; until then a failure must not count as unhandled.
+        sending.catch(() => undefined);
+      }
+      await sending;
+    } finally {
+      sink.removeListener('close', onClose);
+      await this.#file.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#file.close();
+  }
+
+  #buffer(): Buffer {
+    return Buffer.allocUnsafeSlow(Math.min(readSize, this.#size));
+  }
+}
+
+/** Resolves when the sink has no more need of the bytes, and they may be overwritten. */
+function write(sink: Writable, bytes: Buffer, broken: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onBroken = () => {
+      reject(new Error('the sink was closed'));
+    };
+    if (broken.aborted) onBroken();
+    broken.addEventListener('abort', onBroken, { once: true });
+    sink.write(bytes, (error) => {
+      broken.removeEventListener('abort', onBroken);
+      if (error) reject(error);
+      else resolve();
+    });
+  });
+}
+
+/** @returns why the source broke off; what the store did wrong is thrown */
+async function receive(source: Readable, sink: FileSink): Promise<Error | undefined> {
+  try {
+    await pipeline(source, sink);
+    return undefined;
+  } catch (error) {
+    await sink.drain();
+    if (sink.failure !== undefined) throw sink.failure;
+    return error instanceof Error ? error : new Error(String(error));
   }
 }
 
@@ -139,7 +254,7 @@ class FileSink extends Writable {
   #unsyncedBytes = 0;
 
   constructor(file: FileHandle, { offset, observer, maxBytes }: AppendOptions) {
-    super({ highWaterMark: bufferSize / 4 });
+    super({ highWaterMark: writeSize / 4 });
     this.#file = file;
     this.#offset = offset;
     this.#observer = observer;
@@ -156,7 +271,7 @@ class FileSink extends Writable {
     this.#observer.update(chunk);
     this.#gathered.push(chunk);
     this.#gatheredBytes += chunk.length;
-    if (this.#gatheredBytes < bufferSize) {
+    if (this.#gatheredBytes < writeSize) {
       callback();
       return;
     }
@@ -219,21 +334,12 @@ async function writeFully(file: FileHandle, buffers: Buffer[], size: number, pos
   await writeFully(file, [rest], rest.length, position + bytesWritten);
 }
 
-async function openForReading(path: string, range?: ByteRange): Promise<Readable | undefined> {
-  const file = await undefinedWhenAbsent(open(path, 'r'));
-  return file?.createReadStream({ highWaterMark: bufferSize, ...range });
-}
-
-function syncFolder(path: string): Promise<void> {
-  return syncPath(path, constants.O_RDONLY);
-}
-
-async function syncPath(path: string, flags: number): Promise<void> {
-  const file = await open(path, flags, 0o600);
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
   try {
-    await file.sync();
+    await folder.sync();
   } finally {
-    await file.close();
+    await folder.close();
   }
 }
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { Readable } from 'node:stream';
+import type { Writable } from 'node:stream';
 import type Router from '@koa/router';
 import type { Context } from 'koa';
 import type { ByteRange } from '../blobstore/blob-store.js';
@@ -26,17 +26,13 @@ export function blobRoutes(router: Router, { access, parseName }: RegistryEntran
       return;
     }
     const request = ctx.method === 'HEAD' ? whole : requestedRange(ctx, blob, etag);
+    // Opened before anything is said: a blob whose bytes are gone is an error, not half an answer.
     const body = ctx.method === 'HEAD' ? undefined : await openBody(blobs, repository, blob, request);
     ctx.set({ 'Docker-Content-Digest': digest, ETag: etag, 'Accept-Ranges': 'bytes' });
-    ctx.type = 'application/octet-stream';
+    ctx.set('Content-Type', 'application/octet-stream');
     ctx.status = request.kind === 'ranges' ? 206 : 200;
-    if (body === undefined) {
-      ctx.length = blob.size;
-      return;
-    }
-    ctx.set(body.headers);
-    ctx.body = body.stream;
-    ctx.length = body.length;
+    ctx.length = blob.size;
+    if (body !== undefined) await sendBody(ctx, body);
   });
 
   router.delete('/v2/*name/blobs/:digest', async (ctx) => {
@@ -65,10 +61,24 @@ function requestedRange(ctx: Context, blob: BlobRecord, etag: string): RangeRequ
   );
 }
 
+/** What follows the head of an answer. */
 interface BlobBody {
-  readonly stream: Readable;
-  readonly length: number;
   readonly headers: Readonly<Record<string, string>>;
+  readonly writeTo: (sink: Writable) => Promise<void>;
+}
+
+/** Past Koa: its way of piping a stream into an answer costs a third of the speed of a large pull. */
+async function sendBody(ctx: Context, { headers, writeTo }: BlobBody): Promise<void> {
+  ctx.set(headers);
+  ctx.respond = false;
+  try {
+    await writeTo(ctx.res);
+    ctx.res.end();
+  } catch (error) {
+    // The head is out already: an answer cut short is all that can still tell the client.
+    ctx.app.emit('error', error, ctx);
+    ctx.res.destroy();
+  }
 }
 
 async function openBody(
@@ -78,14 +88,17 @@ async function openBody(
   request: RangeRequest,
 ): Promise<BlobBody> {
   if (request.kind !== 'ranges') {
-    return { stream: await blobs.open(repository, blob), length: blob.size, headers: {} };
+    const bytes = await blobs.open(repository, blob);
+    return { headers: {}, writeTo: (sink) => bytes.copyTo(sink) };
   }
   const [range, ...others] = request.ranges;
-  if (others.length === 0) {
-    const headers = { 'Content-Range': contentRange(range, blob.size) };
-    return { stream: await blobs.open(repository, blob, range), length: range.end - range.start + 1, headers };
-  }
-  return multipartBody(blobs, repository, blob, request.ranges);
+  if (others.length > 0) return multipartBody(blobs, repository, blob, request.ranges);
+  const bytes = await blobs.open(repository, blob, range);
+  const headers = {
+    'Content-Range': contentRange(range, blob.size),
+    'Content-Length': String(range.end - range.start + 1),
+  };
+  return { headers, writeTo: (sink) => bytes.copyTo(sink) };
 }
 
 /** RFC 9110, section 14.6: multipart/byteranges, one part a range, opened one after the other. */
@@ -101,18 +114,19 @@ function multipartBody(
     head: `\r\n--${boundary}\r\nContent-Type: application/octet-stream\r\nContent-Range: ${contentRange(range, blob.size)}\r\n\r\n`,
   }));
   const tail = `\r\n--${boundary}--\r\n`;
-  async function* generate() {
-    for (const { range, head } of parts) {
-      yield Buffer.from(head);
-      yield* (await blobs.open(repository, blob, range)) as AsyncIterable<Buffer>;
-    }
-    yield Buffer.from(tail);
-  }
   const length = parts.reduce((sum, { range, head }) => sum + head.length + range.end - range.start + 1, tail.length);
   return {
-    stream: Readable.from(generate(), { objectMode: false }),
-    length,
-    headers: { 'Content-Type': `multipart/byteranges; boundary=${boundary}` },
+    headers: {
+      'Content-Type': `multipart/byteranges; boundary=${boundary}`,
+      'Content-Length': String(length),
+    },
+    writeTo: async (sink) => {
+      for (const { range, head } of parts) {
+        sink.write(head);
+        await (await blobs.open(repository, blob, range)).copyTo(sink);
+      }
+      sink.write(tail);
+    },
   };
 }
 

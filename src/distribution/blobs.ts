@@ -1,5 +1,4 @@
-import type { Readable } from 'node:stream';
-import type { BlobStore, ByteRange } from '../blobstore/blob-store.js';
+import type { BlobStore, ByteRange, StoredBytes } from '../blobstore/blob-store.js';
 import type { BlobRecord, BlobRecords } from '../metadata/blob-records.js';
 import type { Digest } from '../oci/digest.js';
 import { OciError } from '../oci/errors.js';
@@ -36,7 +35,7 @@ export class BlobService {
   }
 
   /** @throws {OciError} BLOB_UNKNOWN when the bytes are not where they should be */
-  async open(repository: RepositoryName, blob: BlobRecord, range?: ByteRange): Promise<Readable> {
+  async open(repository: RepositoryName, blob: BlobRecord, range?: ByteRange): Promise<StoredBytes> {
     const bytes = await this.#store.open(blob.location, range);
     if (bytes === undefined) throw blobUnknown(repository, blob.digest);
     return bytes;

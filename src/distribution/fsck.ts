@@ -102,6 +102,6 @@ async function digestOfStored(store: BlobStore, { digest, location }: BlobRecord
   if (bytes === undefined) return undefined;
   const algorithm = digestAlgorithm(digest);
   const hash = createHash(algorithm);
-  for await (const chunk of bytes as AsyncIterable<Buffer>) hash.update(chunk);
+  await bytes.copyTo(hash);
   return digestOfHash(hash, algorithm);
 }

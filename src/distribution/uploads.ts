@@ -192,16 +192,12 @@ export class UploadService {
     if (running?.size === upload.size && running.algorithm === algorithm) return running.hash;
     const hash = createHash(algorithm);
     if (upload.size === 0) return hash;
-    const bytes = await this.#store.readUpload(upload.id, upload.size);
-    let size = 0;
-    if (bytes !== undefined) {
-      for await (const chunk of bytes as AsyncIterable<Buffer>) {
-        hash.update(chunk);
-        size += chunk.length;
-      }
-    }
-    if (size !== upload.size) {
-      throw new OciError('BLOB_UPLOAD_INVALID', 'bytes of this upload were lost; begin a new one', { status: 404 });
+    const bytes = await this.#store.openUpload(upload.id, upload.size);
+    try {
+      if (bytes === undefined) throw new Error('the upload has no bytes');
+      await bytes.copyTo(hash);
+    } catch (error) {
+      throw new OciError('BLOB_UPLOAD_UNKNOWN', 'bytes of this upload were lost; begin a new one', { cause: error });
     }
     return hash;
   }

@@ -1,7 +1,8 @@
-import type { Transaction } from 'kysely';
+import type { Kysely, Transaction } from 'kysely';
 import type { Digest } from '../oci/digest.js';
 import type { RepositoryName } from '../oci/repository-name.js';
 import type { BlobRecord, BlobRecords, LinkedBlob, UnlinkResult } from './blob-records.js';
+import { compileQuery, type RunQuery } from './compiled-query.js';
 import { ensureRepository, findRepositoryId } from './repository-rows.js';
 import type { Database, Schema } from './schema.js';
 
@@ -10,28 +11,35 @@ export class KyselyBlobRecords implements BlobRecords {
   readonly #db: Database;
   readonly #now: () => Date;
 
+  readonly #findLinked: RunQuery<
+    BlobRecord & { readonly collectAt: number | null },
+    { readonly repository: RepositoryName; readonly digest: Digest }
+  >;
+
   constructor(db: Database, now: () => Date = () => new Date()) {
     this.#db = db;
     this.#now = now;
+    this.#findLinked = compileQuery(db, (parameter) =>
+      db
+        .selectFrom('repository')
+        .innerJoin('repository_blob', 'repository_blob.repository_id', 'repository.id')
+        .innerJoin('blob', 'blob.digest', 'repository_blob.digest')
+        .leftJoin('collection_candidate as candidate', (join) =>
+          join
+            .onRef('candidate.repository_id', '=', 'repository_blob.repository_id')
+            .onRef('candidate.digest', '=', 'repository_blob.digest'),
+        )
+        .select(['blob.digest', 'blob.size', 'blob.location', 'candidate.not_before as collectAt'])
+        .where('repository.name', '=', parameter('repository'))
+        .where('repository_blob.digest', '=', parameter('digest')),
+    );
   }
 
   async findLinkedBlob(repository: RepositoryName, digest: Digest): Promise<LinkedBlob | undefined> {
-    const row = await this.#db
-      .selectFrom('repository')
-      .innerJoin('repository_blob', 'repository_blob.repository_id', 'repository.id')
-      .innerJoin('blob', 'blob.digest', 'repository_blob.digest')
-      .leftJoin('collection_candidate', (join) =>
-        join
-          .onRef('collection_candidate.repository_id', '=', 'repository_blob.repository_id')
-          .onRef('collection_candidate.digest', '=', 'repository_blob.digest'),
-      )
-      .select(['blob.digest', 'blob.size', 'blob.location', 'collection_candidate.not_before'])
-      .where('repository.name', '=', repository)
-      .where('repository_blob.digest', '=', digest)
-      .executeTakeFirst();
+    const row = await this.#findLinked({ repository, digest });
     if (row === undefined) return undefined;
-    const { not_before: notBefore, ...blob } = row;
-    return { ...blob, collectAt: notBefore === null ? undefined : new Date(notBefore) };
+    const { collectAt, ...blob } = row;
+    return { ...blob, collectAt: collectAt === null ? undefined : new Date(collectAt) };
   }
 
   async listRepositoriesWithBlob(
@@ -50,6 +58,8 @@ export class KyselyBlobRecords implements BlobRecords {
   }
 
   async linkBlob(repository: RepositoryName, digest: Digest, collectAt: Date): Promise<BlobRecord | undefined> {
+    // Most uploads are of new content: they need not wait for the write lock to learn that.
+    if ((await findBlob(this.#db, digest)) === undefined) return undefined;
     return this.#db.transaction().execute(async (tx) => {
       const blob = await findBlob(tx, digest);
       if (blob !== undefined) await this.#link(tx, repository, digest, collectAt);
@@ -184,8 +194,8 @@ export class KyselyBlobRecords implements BlobRecords {
   }
 }
 
-function findBlob(tx: Transaction<Schema>, digest: Digest): Promise<BlobRecord | undefined> {
-  return tx.selectFrom('blob').select(['digest', 'size', 'location']).where('digest', '=', digest).executeTakeFirst();
+function findBlob(db: Kysely<Schema>, digest: Digest): Promise<BlobRecord | undefined> {
+  return db.selectFrom('blob').select(['digest', 'size', 'location']).where('digest', '=', digest).executeTakeFirst();
 }
 
 /** An image of the repository that refers to the blob. */

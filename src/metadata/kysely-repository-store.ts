@@ -6,6 +6,7 @@ import type { ManifestReference } from '../oci/manifest.js';
 import type { Reference, Tag } from '../oci/reference.js';
 import type { RepositoryName } from '../oci/repository-name.js';
 import { inBatches } from './batches.js';
+import { compileQuery, type RunQuery } from './compiled-query.js';
 import { dropImageIfUnlinked, ensureRepository, findRepositoryId } from './repository-rows.js';
 import type {
   ManifestPush,
@@ -21,10 +22,27 @@ import type { Database, Schema } from './schema.js';
 export class KyselyRepositoryStore implements RepositoryStore {
   readonly #db: Database;
   readonly #now: () => Date;
+  readonly #findByTag: RunQuery<StoredManifest, ByTag>;
+  readonly #findByDigest: RunQuery<StoredManifest, ByDigest>;
+  readonly #readByTag: RunQuery<StoredManifest & { readonly bytes: Buffer }, ByTag>;
+  readonly #readByDigest: RunQuery<StoredManifest & { readonly bytes: Buffer }, ByDigest>;
 
   constructor(db: Database, now: () => Date = () => new Date()) {
     this.#db = db;
     this.#now = now;
+    const facts = ['image.digest', 'image.media_type as mediaType', 'image.size'] as const;
+    this.#findByTag = compileQuery(db, (parameter) =>
+      selectByTag(db, parameter('repository'), parameter('tag')).select(facts),
+    );
+    this.#readByTag = compileQuery(db, (parameter) =>
+      selectByTag(db, parameter('repository'), parameter('tag')).select([...facts, 'image.bytes']),
+    );
+    this.#findByDigest = compileQuery(db, (parameter) =>
+      selectByDigest(db, parameter('repository'), parameter('digest')).select(facts),
+    );
+    this.#readByDigest = compileQuery(db, (parameter) =>
+      selectByDigest(db, parameter('repository'), parameter('digest')).select([...facts, 'image.bytes']),
+    );
   }
 
   async putManifest(push: ManifestPush): Promise<ManifestPushResult> {
@@ -55,35 +73,18 @@ export class KyselyRepositoryStore implements RepositoryStore {
   }
 
   findManifest(repository: RepositoryName, reference: Reference): Promise<StoredManifest | undefined> {
-    return this.#selectManifest(repository, reference)
-      .select(['image.digest', 'image.media_type as mediaType', 'image.size'])
-      .executeTakeFirst();
+    return reference.kind === 'tag'
+      ? this.#findByTag({ repository, tag: reference.tag })
+      : this.#findByDigest({ repository, digest: reference.digest });
   }
 
   readManifest(
     repository: RepositoryName,
     reference: Reference,
   ): Promise<(StoredManifest & { readonly bytes: Buffer }) | undefined> {
-    return this.#selectManifest(repository, reference)
-      .select(['image.digest', 'image.media_type as mediaType', 'image.size', 'image.bytes'])
-      .executeTakeFirst();
-  }
-
-  #selectManifest(repository: RepositoryName, reference: Reference) {
-    const linked = this.#db
-      .selectFrom('repository')
-      .innerJoin('repository_image', 'repository_image.repository_id', 'repository.id')
-      .innerJoin('image', 'image.digest', 'repository_image.image')
-      .where('repository.name', '=', repository);
-    if (reference.kind === 'digest') return linked.where('repository_image.image', '=', reference.digest);
-    const { tag } = reference;
-    return linked.where('repository_image.image', '=', (query) =>
-      query
-        .selectFrom('tag')
-        .select('tag.image')
-        .whereRef('tag.repository_id', '=', 'repository.id')
-        .where('tag.name', '=', tag),
-    );
+    return reference.kind === 'tag'
+      ? this.#readByTag({ repository, tag: reference.tag })
+      : this.#readByDigest({ repository, digest: reference.digest });
   }
 
   async deleteManifest(
@@ -200,6 +201,34 @@ export class KyselyRepositoryStore implements RepositoryStore {
       ...(row.annotations !== null && { annotations: JSON.parse(row.annotations) as Record<string, string> }),
     }));
   }
+}
+
+interface ByTag {
+  readonly repository: RepositoryName;
+  readonly tag: Tag;
+}
+
+interface ByDigest {
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+}
+
+function selectByTag(db: Database, repository: RepositoryName, tag: Tag) {
+  return db
+    .selectFrom('repository')
+    .innerJoin('tag', 'tag.repository_id', 'repository.id')
+    .innerJoin('image', 'image.digest', 'tag.image')
+    .where('repository.name', '=', repository)
+    .where('tag.name', '=', tag);
+}
+
+function selectByDigest(db: Database, repository: RepositoryName, digest: Digest) {
+  return db
+    .selectFrom('repository')
+    .innerJoin('repository_image', 'repository_image.repository_id', 'repository.id')
+    .innerJoin('image', 'image.digest', 'repository_image.image')
+    .where('repository.name', '=', repository)
+    .where('repository_image.image', '=', digest);
 }
 
 /** Required references that the repository does not link. */

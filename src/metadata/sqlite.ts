@@ -35,6 +35,8 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
       database: {
         // Preparing costs three times what a point query does, and the same few dozen texts come again and again.
         prepare: (sql) => {
+          // A pragma takes effect when it is prepared, not when it is run.
+          if (sql.startsWith('pragma')) return raw.prepare(sql);
           const statement = statements.get(sql) ?? raw.prepare(sql);
           statements.set(sql, statement);
           return statement;

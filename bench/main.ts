@@ -1,0 +1,168 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { compare } from './comparison.js';
+import { type Registry, distribution, existing, killRegistries, weir } from './registries.js';
+import type { Credentials } from './registry-client.js';
+import { findShortfalls, formatReport, toJson } from './report.js';
+import { fullSizes, quickSizes } from './rows.js';
+
+/** Where the registries come from; asked only for those that take part. */
+export interface Programs {
+  /** Folder of this checkout. */
+  readonly checkout: string;
+  readonly buildWeir: () => void;
+  /** Path of distribution's `registry`, installed when missing; `undefined` when that cannot be had. */
+  readonly findDistribution: () => string | undefined;
+  /** Path of Debian's `docker-registry`; `undefined` when it is not installed. */
+  readonly findDockerRegistry: () => string | undefined;
+}
+
+interface Options {
+  readonly rounds: number;
+  readonly only?: string;
+  readonly quick: boolean;
+  readonly without: readonly string[];
+  readonly against: readonly URL[];
+  readonly user?: Credentials;
+  readonly json?: string;
+  readonly check: boolean;
+  readonly dir: string;
+  readonly profile?: string;
+}
+
+const ours = ['weir', 'distribution', 'docker-registry'];
+
+/**
+ * Runs the benchmark as the command line says.
+ *
+ * @param args arguments after the program's name
+ * @returns exit code
+ */
+export async function main(args: readonly string[], programs: Programs): Promise<number> {
+  const command = describeCommand();
+  try {
+    command.parse([...args], { from: 'user' });
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode;
+    throw error;
+  }
+  const options = command.opts<Options>();
+  // Not the system's folder for temporary files, which is often in memory.
+  const parent = path.resolve(programs.checkout, options.dir);
+  fs.mkdirSync(parent, { recursive: true });
+  const folder = fs.mkdtempSync(path.join(parent, 'bench-data-'));
+  // On exit, because a build that fails ends the process, and so does an error that nobody expected.
+  process.once('exit', () => {
+    killRegistries();
+    fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
+  return run(options, programs, folder);
+}
+
+async function run(options: Options, programs: Programs, folder: string): Promise<number> {
+  const only = options.only?.toLowerCase();
+  const result = await compare({
+    registries: chooseRegistries(options, programs),
+    sizes: options.quick ? quickSizes : fullSizes,
+    rounds: options.rounds,
+    wants: (row) => only === undefined || row.toLowerCase().includes(only),
+    folder,
+    say,
+  });
+  if (result.measurements.length === 0) throw new Error(`no row has "${options.only ?? ''}" in its name`);
+  process.stdout.write(`\n${formatReport(result)}\n`);
+  if (options.json !== undefined) fs.writeFileSync(options.json, toJson(result));
+  const shortfalls = findShortfalls(result);
+  if (shortfalls.length > 0) process.stdout.write(`\nWhere Weir falls short:\n  ${shortfalls.join('\n  ')}\n`);
+  return options.check && shortfalls.length > 0 ? 1 : 0;
+}
+
+function chooseRegistries(options: Options, programs: Programs): Registry[] {
+  const registries: Registry[] = [];
+  const wants = (id: string): boolean => !options.without.includes(id);
+  if (wants('weir')) {
+    programs.buildWeir();
+    const profile =
+      options.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${path.resolve(options.profile)}`];
+    registries.push(weir(programs.checkout, profile));
+  }
+  if (wants('distribution')) {
+    const program = programs.findDistribution();
+    if (program === undefined) say('distribution is left out: it could not be installed');
+    else registries.push(distribution('distribution', 'distribution', program));
+  }
+  if (wants('docker-registry')) {
+    const program = programs.findDockerRegistry();
+    if (program === undefined) say("Debian's docker-registry is left out: package docker-registry is not installed");
+    else registries.push(distribution('docker-registry', "Debian's docker-registry", program));
+  }
+  registries.push(...options.against.map((url) => existing(url, options.user)));
+  if (registries.length === 0) throw new Error('no registry is left to measure');
+  const missing = ['weir', 'distribution'].filter((id) => !registries.some((registry) => registry.id === id));
+  if (options.check && missing.length > 0) throw new Error(`--check needs ${missing.join(' and ')}`);
+  return registries;
+}
+
+function describeCommand(): Command {
+  return new Command('npm run bench --')
+    .description(
+      'Runs Weir beside other registries on this machine, does the same work on each, and prints how they compare.\n' +
+        'A full run takes about ten minutes; the machine should have nothing else to do meanwhile.',
+    )
+    .option('--rounds <n>', 'how often everything is measured; the table shows medians', parsePositive, 5)
+    .option('--only <text>', 'only rows with this text in their name, such as "push" or "manifest"')
+    .option('--quick', 'little work, to see that everything runs; the figures mean little', false)
+    .option('--without <registry>', `leave one out: ${ours.join(', ')} (repeatable)`, collectRegistry, [])
+    .option('--against <url>', 'add a registry that is running already; what is pushed stays there', collectUrl, [])
+    .option('--user <name:password>', 'user for the registries given with --against', parseCredentials)
+    .option('--json <file>', 'write all samples to a file')
+    .option('--check', 'exit with 1 when Weir is slower than distribution, or uses too much memory', false)
+    .option('--dir <folder>', 'where the registries keep their data during the run', '.cache')
+    .option('--profile <folder>', 'write a CPU profile of Weir, which slows it down')
+    .addHelpText(
+      'after',
+      [
+        '',
+        'Examples:',
+        '  npm run bench -- --quick                                 does it work?',
+        '  npm run bench -- --only pull --rounds 3                  the rows about pulling',
+        '  npm run bench -- --check --json result.json              for a build server',
+        '  npm run bench -- --against http://127.0.0.1:8080 --user me:secret',
+        '',
+        'Memory, idle and at its peak, is shown for whatever rows ran. --only "at once" pushes many big blobs at once.',
+        'Where a row is slow, look at it alone:',
+        '  npm run bench -- --only HEAD --rounds 1 --without docker-registry --profile .cache/profile',
+      ].join('\n'),
+    )
+    .exitOverride();
+}
+
+function parsePositive(text: string): number {
+  const number = Number(text);
+  if (!Number.isInteger(number) || number < 1) throw new InvalidArgumentError('It must be 1 or more.');
+  return number;
+}
+
+function collectRegistry(id: string, ids: readonly string[]): string[] {
+  if (!ours.includes(id)) throw new InvalidArgumentError(`It must be one of ${ours.join(', ')}.`);
+  return [...ids, id];
+}
+
+function collectUrl(text: string, urls: readonly URL[]): URL[] {
+  if (!/^https?:/.test(text) || !URL.canParse(text)) {
+    throw new InvalidArgumentError('It must be a URL such as http://127.0.0.1:8080');
+  }
+  return [...urls, new URL(text)];
+}
+
+function parseCredentials(text: string): Credentials {
+  const colon = text.indexOf(':');
+  if (colon < 1) throw new InvalidArgumentError('It must be a user name, a colon and a password.');
+  return { name: text.slice(0, colon), password: text.slice(colon + 1) };
+}
+
+function say(text: string): void {
+  process.stderr.write(`${text}\n`);
+}

@@ -1,0 +1,177 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Memory, readMemory } from './memory.js';
+import type { Credentials } from './registry-client.js';
+
+/** A registry that can be measured: one column of the table. */
+export interface Registry {
+  readonly id: string;
+  /** Heading of its column. */
+  readonly title: string;
+  /** Starts it with empty storage in `folder`, which is there, empty, and its own. */
+  start(folder: string): Promise<RunningRegistry>;
+}
+
+/** A registry that answers. */
+export interface RunningRegistry {
+  readonly url: URL;
+  readonly credentials?: Credentials;
+  /** Memory of its processes; `undefined` when they are not ours to look at. */
+  memory(): Memory | undefined;
+  /** All it has printed so far. */
+  log(): string;
+  /** Ends it; resolves when its process is gone. */
+  stop(): Promise<void>;
+}
+
+interface Program {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly folder: string;
+  readonly env?: Record<string, string>;
+}
+
+const running = new Set<ChildProcess>();
+
+/** Ends every registry at once, for when the run itself is being ended. */
+export function killRegistries(): void {
+  for (const child of running) child.kill('SIGKILL');
+}
+
+/**
+ * Weir from this checkout, as it starts by default, but for TLS: the others have none either.
+ *
+ * @param nodeOptions options of Node to run it with
+ */
+export function weir(checkout: string, nodeOptions: readonly string[] = []): Registry {
+  const { version } = JSON.parse(fs.readFileSync(path.join(checkout, 'package.json'), 'utf8')) as { version: string };
+  return {
+    id: 'weir',
+    title: `Weir ${version}`,
+    async start(folder) {
+      const credentials = { name: 'admin', password: randomBytes(12).toString('hex') };
+      const env = {
+        WEIR_LISTEN: '127.0.0.1:0',
+        WEIR_TLS_MODE: 'off',
+        WEIR_DATA_DIR: path.join(folder, 'data'),
+        WEIR_ADMIN_PASSWORD: credentials.password,
+      };
+      const args = [...nodeOptions, path.join(checkout, 'bin', 'weir.cjs'), 'serve'];
+      const child = startProgram({ command: process.execPath, args, folder, env });
+      const url = await child.until(() => /is serving (https?:\/\/[^\s"]+)/.exec(child.log())?.[1]);
+      return { url: new URL(url), credentials, ...child };
+    },
+  };
+}
+
+/**
+ * The distribution registry, version 2 or 3, as the samples that come with it set it up: a cache of blob descriptors in
+ * memory, health checks, no tracing. No users, which spares it all authentication.
+ */
+export function distribution(id: string, name: string, command: string): Registry {
+  const version = spawnSync(command, ['--version'], { encoding: 'utf8' }).stdout;
+  return {
+    id,
+    title: `${name} ${/ v?(\d+\.\d+\.\d+)/.exec(version)?.[1] ?? ''}`.trim(),
+    async start(folder) {
+      const address = `127.0.0.1:${await freePort()}`;
+      const config = {
+        version: 0.1,
+        storage: {
+          filesystem: { rootdirectory: path.join(folder, 'data') },
+          cache: { blobdescriptor: 'inmemory' },
+          delete: { enabled: true },
+        },
+        http: { addr: address, headers: { 'X-Content-Type-Options': ['nosniff'] } },
+        health: { storagedriver: { enabled: true, interval: '10s', threshold: 3 } },
+      };
+      const file = path.join(folder, 'config.yml');
+      // Every JSON document is a YAML document.
+      fs.writeFileSync(file, JSON.stringify(config));
+      // As in its own container image; left alone, version 3 looks for a trace collector with every request.
+      const env = { OTEL_TRACES_EXPORTER: 'none' };
+      const child = startProgram({ command, args: ['serve', file], folder, env });
+      const url = new URL(`http://${address}`);
+      await child.until(() => answers(url));
+      return { url, ...child };
+    },
+  };
+}
+
+/** A registry that somebody else runs. */
+export function existing(url: URL, credentials: Credentials | undefined): Registry {
+  return {
+    id: url.host,
+    title: url.host,
+    start: () =>
+      Promise.resolve({
+        url,
+        ...(credentials && { credentials }),
+        memory: () => undefined,
+        log: () => '',
+        stop: () => Promise.resolve(),
+      }),
+  };
+}
+
+interface Started extends Omit<RunningRegistry, 'url' | 'credentials'> {
+  /** Asks again and again until there is an answer, as long as the program lives and for at most a minute. */
+  until<T>(find: () => T | undefined | Promise<T | undefined>): Promise<T>;
+}
+
+function startProgram(program: Program): Started {
+  // A file, because reading a pipe would take processor time from the measurement.
+  const logFile = path.join(program.folder, 'log');
+  const output = fs.openSync(logFile, 'a');
+  // The settings of whoever runs this must not reach the registries.
+  const inherited = Object.entries(process.env).filter(([name]) => !/^(WEIR|REGISTRY|OTEL)_/.test(name));
+  const child = spawn(program.command, program.args, {
+    cwd: program.folder,
+    env: { ...Object.fromEntries(inherited), ...program.env },
+    stdio: ['ignore', output, output],
+  });
+  fs.closeSync(output);
+  running.add(child);
+  const exited = once(child, 'exit').finally(() => running.delete(child));
+  exited.catch(() => undefined);
+  const log = (): string => fs.readFileSync(logFile, 'utf8');
+  return {
+    log,
+    async until(find) {
+      const deadline = Date.now() + 60_000;
+      while (running.has(child) && Date.now() < deadline) {
+        const found = await find();
+        if (found !== undefined) return found;
+        await sleep(50);
+      }
+      throw new Error(`${program.command} does not serve; it printed:\n${log().slice(-2000)}`);
+    },
+    memory: () => (child.pid === undefined ? undefined : readMemory(child.pid)),
+    async stop() {
+      child.kill('SIGTERM');
+      const timer = setTimeout(() => child.kill('SIGKILL'), 10_000);
+      await exited;
+      clearTimeout(timer);
+    },
+  };
+}
+
+async function answers(url: URL): Promise<true | undefined> {
+  const response = await fetch(new URL('/v2/', url)).catch(() => undefined);
+  await response?.body?.cancel();
+  return response === undefined ? undefined : true;
+}
+
+async function freePort(): Promise<number> {
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as net.AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
