@@ -46,9 +46,13 @@ export function distributionRoutes(entrance: RegistryEntrance, services: Distrib
 }
 
 /** Refuses paths that two readers might read differently; before any route looks at them. */
-export async function plainPaths(ctx: Context, next: Next): Promise<void> {
-  const path = ctx.path;
-  if (path.startsWith('/v2/') && /%2f|%5c|%00|\\|\/\/|\/\.{1,2}(\/|$)|%2e/i.test(path)) {
+export function plainPaths(ctx: Context, next: Next): Promise<void> {
+  if (/[%\\]|\/\/|\/\./.test(ctx.path)) checkPath(ctx.path);
+  return next();
+}
+
+function checkPath(path: string): void {
+  if (/%2f|%5c|%2e|%00|\\|\/\/|\/\.{1,2}(\/|$)/i.test(path)) {
     throw new OciError('NAME_INVALID', 'the path holds empty or relative parts, or encoded slashes or dots');
   }
   try {
@@ -56,7 +60,6 @@ export async function plainPaths(ctx: Context, next: Next): Promise<void> {
   } catch (error) {
     throw new OciError('NAME_INVALID', 'the path is not percent-encoded UTF-8', { cause: error });
   }
-  await next();
 }
 
 /** What no route answered: a known path with another method, or no path of the registry at all. */

@@ -24,12 +24,7 @@ export class KyselyBlobRecords implements BlobRecords {
         .selectFrom('repository')
         .innerJoin('repository_blob', 'repository_blob.repository_id', 'repository.id')
         .innerJoin('blob', 'blob.digest', 'repository_blob.digest')
-        .leftJoin('collection_candidate as candidate', (join) =>
-          join
-            .onRef('candidate.repository_id', '=', 'repository_blob.repository_id')
-            .onRef('candidate.digest', '=', 'repository_blob.digest'),
-        )
-        .select(['blob.digest', 'blob.size', 'blob.location', 'candidate.not_before as collectAt'])
+        .select(['blob.digest', 'blob.size', 'blob.location', 'repository_blob.collect_at as collectAt'])
         .where('repository.name', '=', parameter('repository'))
         .where('repository_blob.digest', '=', parameter('digest')),
     );
@@ -84,17 +79,11 @@ export class KyselyBlobRecords implements BlobRecords {
   async #link(tx: Transaction<Schema>, repository: RepositoryName, digest: Digest, collectAt: Date): Promise<void> {
     const at = this.#now().getTime();
     const repositoryId = await ensureRepository(tx, repository, at);
+    const times = { linked_at: at, collect_at: collectAt.getTime() };
     await tx
       .insertInto('repository_blob')
-      .values({ repository_id: repositoryId, digest, linked_at: at })
-      .onConflict((conflict) => conflict.columns(['repository_id', 'digest']).doUpdateSet({ linked_at: at }))
-      .execute();
-    await tx
-      .insertInto('collection_candidate')
-      .values({ repository_id: repositoryId, digest, not_before: collectAt.getTime() })
-      .onConflict((conflict) =>
-        conflict.columns(['repository_id', 'digest']).doUpdateSet({ not_before: collectAt.getTime() }),
-      )
+      .values({ repository_id: repositoryId, digest, ...times })
+      .onConflict((conflict) => conflict.columns(['repository_id', 'digest']).doUpdateSet(times))
       .execute();
   }
 
@@ -115,9 +104,8 @@ export class KyselyBlobRecords implements BlobRecords {
     });
   }
 
-  /** Removes link and candidate, and what they were the last to hold. */
+  /** Removes a link, and the record with its bytes when it was the last one. */
   async #unlink(tx: Transaction<Schema>, repositoryId: number, digest: Digest): Promise<boolean> {
-    await removeCandidate(tx, repositoryId, digest);
     const { numDeletedRows } = await tx
       .deleteFrom('repository_blob')
       .where('repository_id', '=', repositoryId)
@@ -141,36 +129,36 @@ export class KyselyBlobRecords implements BlobRecords {
 
   async postponeCollection(repository: RepositoryName, digest: Digest, collectAt: Date): Promise<void> {
     await this.#db
-      .updateTable('collection_candidate')
-      .set({ not_before: collectAt.getTime() })
-      .where('digest', '=', digest)
+      .updateTable('repository_blob')
+      .set({ collect_at: collectAt.getTime() })
       .where('repository_id', '=', (query) =>
         query.selectFrom('repository').select('id').where('name', '=', repository),
       )
+      .where('digest', '=', digest)
+      .where('collect_at', 'is not', null)
       .execute();
   }
 
   async collectLinks(now: Date, limit: number): Promise<number> {
     const due = await this.#db
-      .selectFrom('collection_candidate')
+      .selectFrom('repository_blob')
       .select(['repository_id', 'digest'])
-      .where('not_before', '<=', now.getTime())
-      .orderBy('not_before')
+      .where('collect_at', '<=', now.getTime())
+      .orderBy('collect_at')
       .limit(limit)
       .execute();
     for (const { repository_id: repositoryId, digest } of due) {
       await this.#db.transaction().execute(async (tx) => {
-        // A push may have put the candidate off since it was listed.
-        const still = await tx
-          .selectFrom('collection_candidate')
-          .select('digest')
+        // A push may have put it off since it was listed.
+        const { numUpdatedRows } = await tx
+          .updateTable('repository_blob')
+          .set({ collect_at: null })
           .where('repository_id', '=', repositoryId)
           .where('digest', '=', digest)
-          .where('not_before', '<=', now.getTime())
+          .where('collect_at', '<=', now.getTime())
           .executeTakeFirst();
-        if (still === undefined) return;
-        if ((await findReferrer(tx, repositoryId, digest)) === undefined) await this.#unlink(tx, repositoryId, digest);
-        else await removeCandidate(tx, repositoryId, digest);
+        if (numUpdatedRows === 0n || (await findReferrer(tx, repositoryId, digest)) !== undefined) return;
+        await this.#unlink(tx, repositoryId, digest);
       });
     }
     return due.length;
@@ -213,14 +201,6 @@ async function findReferrer(
     .limit(1)
     .executeTakeFirst();
   return row?.image;
-}
-
-async function removeCandidate(tx: Transaction<Schema>, repositoryId: number, digest: Digest): Promise<void> {
-  await tx
-    .deleteFrom('collection_candidate')
-    .where('repository_id', '=', repositoryId)
-    .where('digest', '=', digest)
-    .execute();
 }
 
 async function removeUpload(tx: Transaction<Schema>, id: string): Promise<void> {

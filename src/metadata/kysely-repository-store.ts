@@ -111,22 +111,12 @@ export class KyselyRepositoryStore implements RepositoryStore {
         .executeTakeFirst();
       if (numDeletedRows === 0n) return false;
       await tx
-        .insertInto('collection_candidate')
-        .columns(['repository_id', 'digest', 'not_before'])
-        .expression((query) =>
-          query
-            .selectFrom('image_reference')
-            .innerJoin('repository_blob', 'repository_blob.digest', 'image_reference.target')
-            .select((select) => [
-              'repository_blob.repository_id',
-              'repository_blob.digest',
-              select.val(collectAt.getTime()).as('not_before'),
-            ])
-            .distinct()
-            .where('image_reference.image', '=', digest)
-            .where('repository_blob.repository_id', '=', repositoryId),
+        .updateTable('repository_blob')
+        .set({ collect_at: collectAt.getTime() })
+        .where('repository_id', '=', repositoryId)
+        .where('digest', 'in', (query) =>
+          query.selectFrom('image_reference').select('target').where('image', '=', digest),
         )
-        .onConflict((conflict) => conflict.columns(['repository_id', 'digest']).doNothing())
         .execute();
       await dropImageIfUnlinked(tx, digest);
       return true;

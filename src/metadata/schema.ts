@@ -18,7 +18,6 @@ export interface Schema {
   tag_event: TagEventTable;
   blob: BlobTable;
   repository_blob: RepositoryBlobTable;
-  collection_candidate: CollectionCandidateTable;
   discarded_location: DiscardedLocationTable;
   upload: UploadTable;
   user: UserTable;
@@ -96,12 +95,7 @@ export interface RepositoryBlobTable {
   repository_id: number;
   digest: Digest;
   linked_at: number;
-}
-
-export interface CollectionCandidateTable {
-  repository_id: number;
-  digest: Digest;
-  not_before: number;
+  collect_at: number | null;
 }
 
 export interface DiscardedLocationTable {

@@ -104,13 +104,15 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       .addColumn('created_at', 'bigint', (column) => column.notNull()),
   ).execute();
 
-  // Which blob may be read through which repository.
+  // Which blob may be read through which repository. With a time in collect_at nothing is known to refer to the blob, and
+  // from that time on somebody looks again.
   await byKey(
     schema
       .createTable('repository_blob')
       .addColumn('repository_id', 'integer', (column) => column.notNull().references('repository.id'))
       .addColumn('digest', 'text', (column) => column.notNull().references('blob.digest'))
       .addColumn('linked_at', 'bigint', (column) => column.notNull())
+      .addColumn('collect_at', 'bigint')
       .addPrimaryKeyConstraint('repository_blob_key', ['repository_id', 'digest']),
   ).execute();
   await schema
@@ -118,17 +120,12 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .on('repository_blob')
     .columns(['digest', 'repository_id'])
     .execute();
-
-  // Links to look at after the grace time: nothing may refer to their blob.
-  await byKey(
-    schema
-      .createTable('collection_candidate')
-      .addColumn('repository_id', 'integer', (column) => column.notNull())
-      .addColumn('digest', 'text', (column) => column.notNull())
-      .addColumn('not_before', 'bigint', (column) => column.notNull())
-      .addPrimaryKeyConstraint('collection_candidate_key', ['repository_id', 'digest']),
-  ).execute();
-  await schema.createIndex('collection_candidate_due').on('collection_candidate').column('not_before').execute();
+  await schema
+    .createIndex('repository_blob_collect_at')
+    .on('repository_blob')
+    .column('collect_at')
+    .where('collect_at', 'is not', null)
+    .execute();
 
   // Bytes whose row is gone; a row here goes after the bytes did, so that a crash between the two leaves no orphan.
   await byKey(
