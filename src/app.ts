@@ -25,6 +25,7 @@ import { KyselyUploadRecords } from './metadata/kysely-upload-records.js';
 import { KyselyUserRecords } from './metadata/kysely-user-records.js';
 import type { Database } from './metadata/schema.js';
 import { parseRepositoryName } from './oci/repository-name.js';
+import { requireHost } from './malformed-requests.js';
 import type { Metrics } from './metrics.js';
 import { operationsRoutes } from './operations-routes.js';
 import { requestLog } from './request-log.js';
@@ -80,7 +81,7 @@ export async function createApp({ config, db, store, log, metrics, isDraining }:
       catalog: new CatalogService(repositories),
     },
   );
-  const auth = new Router();
+  const auth = new Router({ sensitive: true });
   tokenRoutes(auth, {
     authenticator,
     passwords,
@@ -90,12 +91,13 @@ export async function createApp({ config, db, store, log, metrics, isDraining }:
     parseName,
     refreshLifetimeSeconds: config.tokens.refreshLifetimeSeconds,
   });
-  const operations = new Router();
+  const operations = new Router({ sensitive: true });
   operationsRoutes(operations, { access, db, store, metrics, isDraining });
 
   const koa = new Koa();
   koa.use(requestLog(log, metrics));
   koa.use(ociErrors);
+  koa.use(requireHost);
   koa.use(plainPaths);
   const routers = [operations, auth, distribution];
   for (const router of routers) koa.use(router.routes());

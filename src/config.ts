@@ -14,6 +14,8 @@ export class ConfigError extends Error {
 }
 
 const seconds = z.int().min(1);
+/** Node's timers hold no more than 2^31 milliseconds, and fire at once when asked for more. */
+const timerSeconds = seconds.max(2_000_000);
 const flag = z.boolean();
 
 const listen = z.string().transform((text, context) => {
@@ -60,10 +62,15 @@ const schema = z.strictObject({
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
     .default('info')
     .describe('fatal, error, warn, info, debug, trace or silent'),
-  shutdownGraceSeconds: seconds.default(30).describe('how long running requests may take after SIGTERM'),
+  shutdownGraceSeconds: timerSeconds.default(30).describe('how long running requests may take after SIGTERM'),
   admin: z
     .strictObject({
-      password: z.string().min(1).max(72).optional().describe('of user admin, first start only (generated)'),
+      password: z
+        .string()
+        .min(1)
+        .refine((text) => Buffer.byteLength(text) <= 72, 'expected at most 72 bytes: bcrypt looks at no more')
+        .optional()
+        .describe('of user admin, first start only (generated)'),
     })
     .prefault({}),
   anonymous: z.strictObject({ pull: flag.default(false).describe('whether projects may be made public') }).prefault({}),
@@ -107,7 +114,7 @@ const schema = z.strictObject({
   uploads: z
     .strictObject({
       expireSeconds: seconds.default(86_400).describe('after this long without a byte an upload is given up'),
-      idleTimeoutSeconds: seconds.default(60).describe('after this long without a byte a request body is cut off'),
+      idleTimeoutSeconds: timerSeconds.default(60).describe('after this long without a byte a request body is cut off'),
       minimumBytesPerSecond: z
         .int()
         .min(0)
@@ -118,7 +125,7 @@ const schema = z.strictObject({
   collection: z
     .strictObject({
       graceSeconds: z.int().min(0).default(86_400).describe('how long a blob that nothing refers to is kept'),
-      intervalSeconds: seconds.default(60).describe('how often such blobs are looked for'),
+      intervalSeconds: timerSeconds.default(60).describe('how often such blobs are looked for'),
     })
     .prefault({}),
   tokens: z
@@ -206,7 +213,8 @@ export function loadConfig(file: ConfigFile, environment: Readonly<Record<string
     else setPath(input, entry.path.split('.'), fromText(entry, text));
   }
   const result = schema.safeParse(input);
-  if (!result.success) problems.push(...result.error.issues.flatMap((issue) => describeIssue(issue, input)));
+  if (!result.success)
+    problems.push(...firstOfEachPath(result.error.issues).flatMap((issue) => describeIssue(issue, input)));
   if (problems.length > 0 || !result.success) throw new ConfigError(problems);
   return Object.freeze(result.data);
 }
@@ -220,6 +228,7 @@ function readConfigFile(file: ConfigFile): Record<string, unknown> {
   try {
     document = parseYaml(readFileSync(file.path, 'utf8'));
   } catch (error) {
+    if (error instanceof Error && 'syscall' in error) throw new ConfigError([`${file.path}: ${error.message}`]);
     if (error instanceof YAMLParseError) throw new ConfigError([`${file.path}: ${error.message.split('\n')[0]}`]);
     throw error;
   }
@@ -257,6 +266,12 @@ function setPath(target: Record<string, unknown>, path: readonly string[], value
   }
 }
 
+/** A value that breaks two rules is told of one of them: mended, it will hardly break the other. */
+function firstOfEachPath(issues: readonly z.core.$ZodIssue[]): readonly z.core.$ZodIssue[] {
+  const paths = issues.map((issue) => issue.path.join('.'));
+  return issues.filter((_issue, index) => paths.indexOf(paths[index]!) === index);
+}
+
 function describeIssue(issue: z.core.$ZodIssue, input: unknown): string[] {
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => `${[...issue.path, key].join('.')}: unknown name; see "weir config list"`);
@@ -266,7 +281,11 @@ function describeIssue(issue: z.core.$ZodIssue, input: unknown): string[] {
     (node, name) => (node as Record<PropertyKey, unknown> | undefined)?.[name],
     input,
   );
-  // The one secret in the configuration is never printed.
-  const shown = path === 'admin.password' ? '(hidden)' : JSON.stringify(value);
+  const shown = issue.path[0] === 'admin' ? '(hidden)' : withoutCredentials(JSON.stringify(value));
   return [`${path}: ${shown} is not valid: ${issue.message}`];
+}
+
+/** A URL may hold a password, whether it should be there or not. */
+function withoutCredentials(text: string | undefined): string {
+  return (text ?? 'nothing').replaceAll(/\/\/[^/\s"]*@/g, '//(hidden)@');
 }

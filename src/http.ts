@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Context } from 'koa';
+import { OciError, type OciErrorCode } from './oci/errors.js';
 
 /** Koa answers a bodiless 201 or 202 with its reason phrase; body null, set before status, keeps it empty. */
 export function sendEmpty(ctx: Context, status: number): void {
@@ -31,10 +32,16 @@ export function setNextLink(ctx: Context, query: Readonly<Record<string, string 
   ctx.set('Link', `<${ctx.path}?${parameters.toString()}>; rel="next"`);
 }
 
-/** A parameter of the query that must not be given twice, since two readers might choose differently. */
-export function singleQuery(ctx: Context, name: string): string | undefined {
+/**
+ * A parameter of the query that may be given once, since of two values two readers might choose differently.
+ *
+ * @param code of the error when it is given twice
+ * @throws {OciError} with status 400
+ */
+export function singleQuery(ctx: Context, name: string, code: OciErrorCode = 'UNSUPPORTED'): string | undefined {
   const value = ctx.query[name];
-  return Array.isArray(value) ? value.at(-1) : value;
+  if (!Array.isArray(value)) return value;
+  throw new OciError(code, `the parameter ${name} is given ${value.length} times`, { status: 400 });
 }
 
 /** Raised by `readBody`. */
@@ -57,4 +64,26 @@ export async function readBody(request: IncomingMessage, maxBytes: number): Prom
     chunks.push(chunk);
   }
   return Buffer.concat(chunks, size);
+}
+
+/** What a client may still send after a refusal, before it is cut off. */
+const lingerBytes = 16 * 1024 * 1024;
+const lingerMs = 10_000;
+
+/**
+ * For a request that is refused before its body has come to an end: lets the client send on a little, so that it gets
+ * to read the answer and does not find a broken connection instead, and cuts it off when it goes on regardless.
+ */
+export function stopReading(request: IncomingMessage): void {
+  const { socket } = request;
+  const readBefore = socket.bytesRead;
+  const began = Date.now();
+  const timer = setInterval(() => {
+    if (socket.bytesRead - readBefore > lingerBytes || Date.now() - began > lingerMs) socket.destroy();
+  }, 50).unref();
+  const stop = () => {
+    clearInterval(timer);
+  };
+  request.once('end', stop).once('close', stop);
+  socket.once('close', stop);
 }

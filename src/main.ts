@@ -34,13 +34,20 @@ Examples:
   weir fsck                                     check that nothing is lost`,
   );
 for (const command of [serveCommand(version), configCommand(), userCommand(), keysCommand(), fsckCommand()]) {
-  program.addCommand(command.copyInheritedSettings(program));
+  program.addCommand(inherit(command, program));
 }
 
 try {
   await program.parseAsync();
 } catch (error) {
   process.exitCode = reportFailure(error);
+}
+
+/** Settings of the program, for a command and the commands below it: how errors are told and that they are thrown. */
+function inherit(command: Command, parent: Command): Command {
+  command.copyInheritedSettings(parent);
+  for (const child of command.commands) inherit(child, command);
+  return command;
 }
 
 function reportFailure(error: unknown): number {

@@ -8,6 +8,7 @@ import { ensureAdmin } from './auth/users.js';
 import { BodyGuard } from './body-guard.js';
 import type { Config } from './config.js';
 import { Jobs } from './jobs.js';
+import { answerMalformed } from './malformed-requests.js';
 import { KyselyUserRecords } from './metadata/kysely-user-records.js';
 import { Metrics } from './metrics.js';
 import { adminPasswordPath, openBlobStore, openDatabase } from './registry-files.js';
@@ -67,6 +68,7 @@ export async function startRegistry(config: Config, log: Logger): Promise<Runnin
   server.prependListener('request', (request) => {
     guard.watch(request);
   });
+  server.on('clientError', answerMalformed);
   await listen(server, config);
 
   return {
@@ -99,6 +101,8 @@ async function makeServer(
     headersTimeout: 60_000,
     // Longer than the proxies in front usually keep theirs, so that it is they who close.
     keepAliveTimeout: 75_000,
+    // Refused by a middleware of ours, in the form that clients of the API read.
+    requireHostHeader: false,
   };
   const handler = app.koa.callback();
   const onRequest: Parameters<typeof createHttpServer>[1] = (request, response) => {

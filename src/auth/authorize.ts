@@ -23,17 +23,23 @@ interface PolicyRule {
   readonly nonResourceURLs?: readonly string[];
 }
 
-const rulesOfGroups: Readonly<Record<string, readonly PolicyRule[]>> = {
-  'system:masters': [
-    { verbs: ['*'], apiGroups: ['*'], resources: ['*'] },
-    { verbs: ['*'], nonResourceURLs: ['*'] },
+const rulesOfGroups: ReadonlyMap<string, readonly PolicyRule[]> = new Map([
+  [
+    'system:masters',
+    [
+      { verbs: ['*'], apiGroups: ['*'], resources: ['*'] },
+      { verbs: ['*'], nonResourceURLs: ['*'] },
+    ],
   ],
-  'system:authenticated': [
-    { verbs: ['get', 'update'], apiGroups: ['image.openshift.io'], resources: ['imagestreams/layers'] },
-    { verbs: ['list'], apiGroups: ['image.openshift.io'], resources: ['imagestreams'] },
-    { verbs: ['get'], nonResourceURLs: ['/v2/', '/metrics'] },
+  [
+    'system:authenticated',
+    [
+      { verbs: ['get', 'update'], apiGroups: ['image.openshift.io'], resources: ['imagestreams/layers'] },
+      { verbs: ['list'], apiGroups: ['image.openshift.io'], resources: ['imagestreams'] },
+      { verbs: ['get'], nonResourceURLs: ['/v2/', '/metrics'] },
+    ],
   ],
-};
+]);
 
 /** What may be done to the content of a repository, in the words of registry tokens. */
 export type RepositoryAction = 'pull' | 'push' | 'delete';
@@ -62,7 +68,7 @@ export const catalogRequest: AccessRequest = {
 
 /** The one decision: whether rules granted to the principal allow the request. Narrowing by a token comes on top. */
 export function authorize(principal: Principal, request: AccessRequest): boolean {
-  return principal.groups.some((group) => rulesOfGroups[group]?.some((rule) => allows(rule, request)) ?? false);
+  return principal.groups.some((group) => rulesOfGroups.get(group)?.some((rule) => allows(rule, request)) ?? false);
 }
 
 /** Whether the token that was shown, if any, covers an action on a repository: a token narrows and never widens. */

@@ -7,7 +7,7 @@ import { OciError } from '../oci/errors.js';
 import type { RepositoryName } from '../oci/repository-name.js';
 import type { Authenticator } from './authenticate.js';
 import type { PasswordChecker } from './passwords.js';
-import { anonymous, userPrincipal, type Principal } from './principal.js';
+import { userPrincipal, type Principal, type TokenAccess } from './principal.js';
 import { tokenPath } from './registry-access.js';
 import type { SigningKeys } from './signing-keys.js';
 import { grantedAccess, parseScopes } from './token-scope.js';
@@ -25,8 +25,8 @@ export interface TokenRoutesOptions {
   readonly refreshLifetimeSeconds: number;
 }
 
-/** A token must fit into a request header; what is asked for decides its size. */
-const maxScopeLength = 8 * 1024;
+/** A token must fit into a request header, which has 32 KiB; base64 makes this a third longer. */
+const maxAccessLength = 16 * 1024;
 const maxFormSize = 64 * 1024;
 
 const form = z.object({
@@ -68,8 +68,7 @@ export function tokenRoutes(router: Router, options: TokenRoutesOptions): void {
     }
     const { principal } = authentication;
     ctx.state['principal'] = principal;
-    const wanted = parseScopes(checkScopes(ctx, [ctx.query['scope'] ?? []].flat()), options.parseName);
-    const issued = await tokens.issue(principal, grantedAccess(principal, wanted));
+    const issued = await tokens.issue(principal, accessOf(principal, [ctx.query['scope'] ?? []].flat(), options));
     const offline = ctx.query['offline_token'] === 'true' && principal.kind === 'user';
     const client = typeof ctx.query['client_id'] === 'string' ? ctx.query['client_id'] : '';
     sendToken(ctx, {
@@ -87,7 +86,7 @@ export function tokenRoutes(router: Router, options: TokenRoutesOptions): void {
       const fields = await readForm(ctx);
       const principal = await redeem(options, fields);
       ctx.state['principal'] = principal;
-      const access = grantedAccess(principal, parseScopes(checkScopes(ctx, [fields.scope]), options.parseName));
+      const access = accessOf(principal, [fields.scope], options);
       const issued = await tokens.issue(principal, access);
       const offline = fields.access_type === 'offline' && fields.grant_type === 'password';
       sendToken(ctx, {
@@ -112,10 +111,15 @@ export function tokenRoutes(router: Router, options: TokenRoutesOptions): void {
   });
 }
 
-function checkScopes(ctx: Context, scopes: readonly string[]): readonly string[] {
-  if (scopes.reduce((sum, scope) => sum + scope.length, 0) <= maxScopeLength) return scopes;
-  ctx.state['principal'] ??= anonymous;
-  throw new OciError('UNSUPPORTED', `scopes of more than ${maxScopeLength} characters do not fit in one token`, {
+/** @throws {OciError} UNSUPPORTED, status 400, when all that is asked for does not fit into one token */
+function accessOf(
+  principal: Principal,
+  scopes: readonly string[],
+  options: TokenRoutesOptions,
+): readonly TokenAccess[] {
+  const access = grantedAccess(principal, parseScopes(scopes, options.parseName));
+  if (JSON.stringify(access).length <= maxAccessLength) return access;
+  throw new OciError('UNSUPPORTED', 'so many scopes do not fit into one token; ask for fewer at a time', {
     status: 400,
   });
 }

@@ -51,9 +51,12 @@ export class SigningKeys {
     return kid;
   }
 
-  /** Removes keys that no longer sign and are older than `before`. @returns their ids */
+  /** Removes keys that have not signed since `before`, because a newer one did. @returns their ids */
   async removeOld(before: Date): Promise<string[]> {
-    const old = this.#keys.slice(1).filter((key) => key.createdAtSeconds * 1000 < before.getTime());
+    const old = this.#keys.filter((_key, index) => {
+      const successor = this.#keys[index - 1];
+      return successor !== undefined && successor.createdAtSeconds * 1000 < before.getTime();
+    });
     for (const { id } of old) await rm(join(this.#folder, `${id}.json`), { force: true });
     await this.#load();
     return old.map((key) => key.id);

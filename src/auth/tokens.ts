@@ -35,7 +35,9 @@ export interface IssuedToken {
 export class RegistryTokens {
   readonly #keys: SigningKeys;
   readonly #lifetimeSeconds: number;
-  readonly #verified = new LRUCache<string, Principal>({ max: 10_000 });
+  readonly #verified = new LRUCache<string, { readonly principal: Principal; readonly expiresAtMs: number }>({
+    max: 10_000,
+  });
 
   constructor(keys: SigningKeys, lifetimeSeconds: number) {
     this.#keys = keys;
@@ -67,7 +69,7 @@ export class RegistryTokens {
    */
   async verify(token: string): Promise<Principal | undefined> {
     const known = this.#verified.get(token);
-    if (known !== undefined) return known;
+    if (known !== undefined && known.expiresAtMs > Date.now()) return known.principal;
     try {
       const { payload } = await jwtVerify(token, async ({ kid }) => this.#publicKey(kid), {
         issuer,
@@ -78,8 +80,7 @@ export class RegistryTokens {
       });
       const { sub, exp, groups, access } = claims.parse(payload);
       const principal: Principal = { kind: sub === anonymous.name ? 'anonymous' : 'user', name: sub, groups, access };
-      const ttl = exp * 1000 - Date.now();
-      if (ttl > 0) this.#verified.set(token, principal, { ttl });
+      this.#verified.set(token, { principal, expiresAtMs: exp * 1000 });
       return principal;
     } catch (error) {
       if (error instanceof errors.JOSEError || error instanceof z.ZodError) return undefined;

@@ -59,11 +59,11 @@ export interface BlobStore {
   openUpload(upload: string, size: number): Promise<StoredBytes | undefined>;
 
   /**
-   * Makes the bytes of an upload final and durable, without copying them.
+   * Makes the first `size` bytes of an upload final and durable, without copying them.
    *
-   * @returns their location, for the database to remember
+   * @returns their location, for the database to remember; undefined when there are not so many
    */
-  finish(upload: string): Promise<string>;
+  finish(upload: string, size: number): Promise<string | undefined>;
 
   /** Deletes whatever an upload left: unfinished bytes, and finished ones whose location nobody remembers. */
   discardUpload(upload: string): Promise<void>;

@@ -76,9 +76,14 @@ export class FilesystemBlobStore implements BlobStore {
     return StoredFile.open(this.#uploadPath(upload), { start: 0, end: size - 1 });
   }
 
-  async finish(upload: string): Promise<string> {
+  async finish(upload: string, size: number): Promise<string | undefined> {
     const folder = upload.slice(0, 2);
+    const file = this.#appended.get(upload) ?? (await this.#openForWriting(upload));
+    this.#appended.set(upload, file);
+    const present = (await file.stat()).size;
+    if (present > size) await file.truncate(size);
     await this.sync(upload);
+    if (present < size) return undefined;
     await rename(this.#uploadPath(upload), join(this.#blobs, folder, upload));
     await (await this.#folder(folder)).sync();
     return `${folder}/${upload}`;

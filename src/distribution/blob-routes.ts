@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Writable } from 'node:stream';
 import type Router from '@koa/router';
 import type { Context } from 'koa';
-import type { ByteRange } from '../blobstore/blob-store.js';
+import type { ByteRange, StoredBytes } from '../blobstore/blob-store.js';
 import { sendEmpty } from '../http.js';
 import type { BlobRecord } from '../metadata/blob-records.js';
 import { parseDigest } from '../oci/digest.js';
@@ -92,8 +92,8 @@ async function openBody(
     return { headers: {}, writeTo: (sink) => bytes.copyTo(sink) };
   }
   const [range, ...others] = request.ranges;
-  if (others.length > 0) return multipartBody(blobs, repository, blob, request.ranges);
   const bytes = await blobs.open(repository, blob, range);
+  if (others.length > 0) return multipartBody(blobs, repository, blob, request.ranges, bytes);
   const headers = {
     'Content-Range': contentRange(range, blob.size),
     'Content-Length': String(range.end - range.start + 1),
@@ -101,12 +101,17 @@ async function openBody(
   return { headers, writeTo: (sink) => bytes.copyTo(sink) };
 }
 
-/** RFC 9110, section 14.6: multipart/byteranges, one part a range, opened one after the other. */
+/**
+ * RFC 9110, section 14.6: multipart/byteranges, one part a range, opened one after the other.
+ *
+ * @param first bytes of the first range, open already
+ */
 function multipartBody(
   blobs: BlobService,
   repository: RepositoryName,
   blob: BlobRecord,
   ranges: readonly ByteRange[],
+  first: StoredBytes,
 ): BlobBody {
   const boundary = randomBytes(16).toString('hex');
   const parts = ranges.map((range) => ({
@@ -121,9 +126,10 @@ function multipartBody(
       'Content-Length': String(length),
     },
     writeTo: async (sink) => {
-      for (const { range, head } of parts) {
+      for (const [index, { range, head }] of parts.entries()) {
+        const bytes = index === 0 ? first : await blobs.open(repository, blob, range);
         sink.write(head);
-        await (await blobs.open(repository, blob, range)).copyTo(sink);
+        await bytes.copyTo(sink);
       }
       sink.write(tail);
     },

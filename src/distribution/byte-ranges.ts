@@ -23,7 +23,11 @@ export function parseRange(header: string, size: number): RangeRequest {
   if (specs.some((spec) => spec === null || (spec[1] === '' && spec[2] === ''))) return { kind: 'whole' };
   if (specs.length > maxRanges) return { kind: 'whole' };
   const [first, ...rest] = specs.flatMap((spec) => toRange(spec![1]!, spec![2]!, size) ?? []);
-  return first === undefined ? { kind: 'unsatisfiable' } : { kind: 'ranges', ranges: [first, ...rest] };
+  if (first === undefined) return { kind: 'unsatisfiable' };
+  const ranges = [first, ...rest] as const;
+  // Ranges that overlap would have the same bytes sent many times for one small request.
+  const total = ranges.reduce((sum, { start, end }) => sum + end - start + 1, 0);
+  return total > size ? { kind: 'whole' } : { kind: 'ranges', ranges };
 }
 
 function toRange(first: string, last: string, size: number): ByteRange | undefined {

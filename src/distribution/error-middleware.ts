@@ -1,5 +1,5 @@
 import type { Context, Next } from 'koa';
-import { BodyTooLargeError } from '../http.js';
+import { BodyTooLargeError, stopReading } from '../http.js';
 import { OciError } from '../oci/errors.js';
 
 /** Answers every OciError in the spec's error form; what is no OciError is somebody else's to answer. */
@@ -10,6 +10,7 @@ export async function ociErrors(ctx: Context, next: Next): Promise<void> {
     const known = toOciError(error);
     if (known === undefined) throw error;
     ctx.set(known.headers);
+    if (!ctx.req.complete) stopReading(ctx.req);
     ctx.status = known.status;
     const { code, message, detail } = known;
     ctx.body = { errors: [{ code, message, ...(detail !== undefined && { detail }) }] };

@@ -63,6 +63,9 @@ export async function checkRegistry(
     }
     options.onProgress?.(counts);
   }
+  for await (const { repository, image } of inspection.missingImages()) {
+    report('lost', `image ${image} of ${repository} is gone`);
+  }
   for await (const missing of inspection.missingReferences()) {
     // A manifest inside an index may be deleted by whoever may delete manifests; a blob that is needed may not.
     report(

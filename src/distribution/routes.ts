@@ -27,7 +27,7 @@ export interface DistributionServices {
 
 /** Everything under `/v2/`: the OCI Distribution Spec. */
 export function distributionRoutes(entrance: RegistryEntrance, services: DistributionServices): Router {
-  const router = new Router();
+  const router = new Router({ sensitive: true });
 
   router.get('/v2', async (ctx) => {
     await entrance.access.requirePath(ctx, '/v2/');

@@ -41,16 +41,16 @@ export function uploadRoutes(
       }
     }
 
-    const upload = await uploads.start(repository, principal.name, algorithm);
     if (digest !== undefined && hasBody(ctx)) {
-      await uploads.finish({ repository, id: upload.id, principal: principal.name }, digest, requestBody(ctx));
+      await uploads.receive(repository, principal.name, digest, requestBody(ctx));
       sendBlobCreated(ctx, name, digest);
       return;
     }
+    const upload = await uploads.start(repository, principal.name, algorithm);
     sendSession(ctx, 202, name, upload);
   });
 
-  router.get('/v2/*name/blobs/uploads', (ctx) => {
+  router.register('/v2/*name/blobs/uploads', ['GET', 'PUT', 'PATCH', 'DELETE'], (ctx) => {
     throw new OciError('UNSUPPORTED', { method: ctx.method, allowed: ['POST'] }, { headers: { Allow: 'POST' } });
   });
 
@@ -63,7 +63,7 @@ export function uploadRoutes(
 
   router.put('/v2/*name/blobs/uploads/:session', async (ctx) => {
     const { name, key } = await sessionKey(ctx, entrance);
-    const text = singleQuery(ctx, 'digest');
+    const text = singleQuery(ctx, 'digest', 'DIGEST_INVALID');
     if (text === undefined) throw new OciError('DIGEST_INVALID', 'the digest of the whole blob is missing: ?digest=');
     const digest = parseDigest(text);
     await withCurrentRange(ctx, uploads, name, key, async () => {

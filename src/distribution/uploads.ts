@@ -127,6 +127,22 @@ export class UploadService {
     });
   }
 
+  /**
+   * Takes a whole blob in one request, in a session that nobody hears of.
+   *
+   * @throws {OciError} as `finish`
+   */
+  async receive(repository: RepositoryName, principal: string, digest: Digest, body: UploadBody): Promise<void> {
+    const { id } = await this.start(repository, principal, digestAlgorithm(digest));
+    const key = { repository, id, principal };
+    try {
+      await this.finish(key, digest, body);
+    } catch (error) {
+      await this.#discard(id);
+      throw error;
+    }
+  }
+
   /** Ends a session and throws its bytes away. @throws {OciError} BLOB_UPLOAD_UNKNOWN */
   async cancel(key: UploadKey): Promise<void> {
     await this.#exclusively(key, (upload) => this.#discard(upload.id));
@@ -143,6 +159,7 @@ export class UploadService {
   /** Two requests that write one session at once would mix their bytes. */
   async #exclusively<T>(key: UploadKey, work: (upload: UploadRecord) => Promise<T>): Promise<T> {
     const { id } = key;
+    await this.status(key);
     if (this.#busy.has(id)) {
       throw new OciError('BLOB_UPLOAD_INVALID', 'another request is writing to this upload', { status: 409 });
     }
@@ -197,7 +214,7 @@ export class UploadService {
       if (bytes === undefined) throw new Error('the upload has no bytes');
       await bytes.copyTo(hash);
     } catch (error) {
-      throw new OciError('BLOB_UPLOAD_UNKNOWN', 'bytes of this upload were lost; begin a new one', { cause: error });
+      throw bytesLost(error);
     }
     return hash;
   }
@@ -215,7 +232,8 @@ export class UploadService {
       await this.#discard(upload.id);
       return;
     }
-    const location = await this.#store.finish(upload.id);
+    const location = await this.#store.finish(upload.id, upload.size);
+    if (location === undefined) throw bytesLost();
     if (known !== undefined) {
       // The row was there and its bytes were not: these heal it.
       await this.#blobs.relocateBlob(digest, location, upload.id);
@@ -232,6 +250,11 @@ export class UploadService {
     await this.#store.discardUpload(id);
     await this.#uploads.removeUpload(id);
   }
+}
+
+/** The session's row knows of bytes that are not there any more. */
+function bytesLost(cause?: unknown): OciError {
+  return new OciError('BLOB_UPLOAD_UNKNOWN', 'bytes of this upload were lost; begin a new one', { cause });
 }
 
 /** @returns how many bytes the body must have, where that is known */

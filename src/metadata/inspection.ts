@@ -35,6 +35,8 @@ export interface Inspection {
   /** Tags whose newest event has an image and that point nowhere. */
   forgottenTags(): AsyncIterable<{ readonly repository: RepositoryName; readonly tag: Tag }>;
   images(): AsyncIterable<InspectedImage>;
+  /** Images that a repository links and that are not there. */
+  missingImages(): AsyncIterable<{ readonly repository: RepositoryName; readonly image: Digest }>;
   missingReferences(): AsyncIterable<MissingReference>;
   blobs(): AsyncIterable<BlobRecord>;
   /** Whether a blob, an upload or the list of what is to be deleted accounts for bytes at this location. */

@@ -118,6 +118,29 @@ export class KyselyInspection implements Inspection {
     }
   }
 
+  async *missingImages(): AsyncIterable<{ readonly repository: RepositoryName; readonly image: Digest }> {
+    let last = { repositoryId: 0, image: '' as Digest };
+    for (;;) {
+      const rows = await this.#db
+        .selectFrom('repository_image')
+        .innerJoin('repository', 'repository.id', 'repository_image.repository_id')
+        .leftJoin('image', 'image.digest', 'repository_image.image')
+        .select(['repository_id as repositoryId', 'repository.name as repository', 'repository_image.image'])
+        .where('image.digest', 'is', null)
+        .where(
+          sql<boolean>`(repository_image.repository_id, repository_image.image) > (${last.repositoryId}, ${last.image})`,
+        )
+        .orderBy('repository_image.repository_id')
+        .orderBy('repository_image.image')
+        .limit(pageSize)
+        .execute();
+      yield* rows;
+      const end = rows.at(-1);
+      if (end === undefined) return;
+      last = end;
+    }
+  }
+
   async *missingReferences(): AsyncIterable<MissingReference> {
     let last = { repositoryId: 0, image: '' as Digest };
     for (;;) {

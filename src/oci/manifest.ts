@@ -118,7 +118,7 @@ function facts(
 function parseJson(bytes: Buffer): Record<string, unknown> {
   let json: unknown;
   try {
-    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    json = JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch (error) {
     throw new OciError('MANIFEST_INVALID', 'the body is not JSON in UTF-8', { cause: error });
   }
@@ -176,7 +176,8 @@ function toReferences(role: ManifestReference['role'], descriptors: readonly Par
 function checkEmbeddedData(field: string, entry: ParsedDescriptor): void {
   if (entry.data === undefined) return;
   const data = Buffer.from(entry.data, 'base64');
-  if (data.length !== entry.size || digestOf(data, digestAlgorithm(entry.digest)) !== entry.digest) {
+  const isBase64 = data.toString('base64') === entry.data;
+  if (!isBase64 || data.length !== entry.size || digestOf(data, digestAlgorithm(entry.digest)) !== entry.digest) {
     throw new OciError('MANIFEST_INVALID', { field, reason: 'data is not the content that digest and size name' });
   }
 }

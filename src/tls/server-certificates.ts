@@ -1,5 +1,5 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { createSecureContext } from 'node:tls';
 import type { ServerCertificate } from './certificate-authority.js';
 
 /** Where a listener gets its certificate from, again and again. */
@@ -37,9 +37,16 @@ export class CertificateRefresh {
   async run(): Promise<boolean> {
     const { cert, key } = await this.#source();
     if (cert === this.#current.cert && key === this.#current.key) return false;
-    createSecureContext({ cert, key });
+    checkPair(cert, key);
     this.#server.setSecureContext({ cert, key });
     this.#current = { cert, key };
     return true;
+  }
+}
+
+/** TLS itself takes an empty text for a certificate, and then answers nobody. */
+function checkPair(cert: string, key: string): void {
+  if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) {
+    throw new Error('the certificate and the private key do not belong together');
   }
 }

@@ -1,0 +1,116 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { KyselyUploadRecords } from '../../src/metadata/kysely-upload-records.js';
+import type { Database } from '../../src/metadata/schema.js';
+import type { UploadRecord, UploadRecords } from '../../src/metadata/upload-records.js';
+import { digestOf } from '../../src/oci/digest.js';
+import { app } from './pushes.js';
+
+/**
+ * Everything that any UploadRecords must do.
+ *
+ * @param openDatabase opens an empty database, migrated
+ */
+export function uploadRecordsContract(name: string, openDatabase: () => Promise<Database>): void {
+  describe(`${name} has records of uploads that`, () => {
+    let db: Database;
+    let uploads: UploadRecords;
+    let now: Date;
+    beforeEach(async () => {
+      db = await openDatabase();
+      now = new Date('2026-01-01T00:00:00Z');
+      uploads = new KyselyUploadRecords(db, () => now);
+    });
+    afterEach(() => db.destroy());
+
+    const upload: UploadRecord = {
+      id: '0123456789abcdef',
+      repository: app,
+      principal: 'ada',
+      algorithm: 'sha256',
+      size: 0,
+      digestSoFar: digestOf(''),
+    };
+
+    test('are found by their id, as they were added', async () => {
+      await uploads.addUpload(upload);
+      await uploads.addUpload({ ...upload, id: 'another', principal: 'grace' });
+      expect(await uploads.findUpload(upload.id)).toEqual(upload);
+      expect(await uploads.findUpload('unknown')).toBeUndefined();
+    });
+
+    test('are not added twice', async () => {
+      await uploads.addUpload(upload);
+      await expect(uploads.addUpload(upload)).rejects.toThrow();
+    });
+
+    test('move on from the size they had, with the digest so far', async () => {
+      const moved: UploadRecord = {
+        ...upload,
+        algorithm: 'sha512',
+        size: 6 * 1024 ** 3,
+        digestSoFar: digestOf('many bytes', 'sha512'),
+      };
+      await uploads.addUpload(upload);
+      expect(await uploads.recordProgress(moved, 0)).toBe(true);
+      expect(await uploads.findUpload(upload.id)).toEqual(moved);
+    });
+
+    test('stay when they moved on meanwhile', async () => {
+      await uploads.addUpload(upload);
+      await uploads.recordProgress({ ...upload, size: 10 }, 0);
+      expect(await uploads.recordProgress({ ...upload, size: 7 }, 0)).toBe(false);
+      expect(await uploads.findUpload(upload.id)).toMatchObject({ size: 10 });
+    });
+
+    test('let one of two that move them at once win', async () => {
+      await uploads.addUpload(upload);
+      const won = await Promise.all([7, 9].map((size) => uploads.recordProgress({ ...upload, size }, 0)));
+      expect(won.sort()).toEqual([false, true]);
+    });
+
+    test('do not move on when they are gone', async () => {
+      expect(await uploads.recordProgress({ ...upload, size: 7 }, 0)).toBe(false);
+      expect(await uploads.findUpload(upload.id)).toBeUndefined();
+    });
+
+    test('are gone when they were removed, which may be said twice', async () => {
+      await uploads.addUpload(upload);
+      await uploads.addUpload({ ...upload, id: 'another' });
+      await uploads.removeUpload(upload.id);
+      await uploads.removeUpload(upload.id);
+      expect(await uploads.findUpload(upload.id)).toBeUndefined();
+      expect(await uploads.findUpload('another')).toBeDefined();
+    });
+
+    test('are stale when they were not touched since, the longest resting first', async () => {
+      for (const [id, minute] of [
+        ['second', 2],
+        ['first', 1],
+        ['third', 3],
+      ] as const) {
+        now = new Date(Date.UTC(2026, 0, 1, 0, minute));
+        await uploads.addUpload({ ...upload, id });
+      }
+      expect(await uploads.listStaleUploads(new Date(Date.UTC(2026, 0, 1, 0, 3)), 10)).toEqual(['first', 'second']);
+      expect(await uploads.listStaleUploads(new Date(Date.UTC(2026, 0, 1, 0, 4)), 2)).toEqual(['first', 'second']);
+      expect(await uploads.listStaleUploads(new Date(Date.UTC(2026, 0, 1, 0, 1)), 10)).toEqual([]);
+    });
+
+    test('are touched by progress, also by progress of no bytes', async () => {
+      await uploads.addUpload(upload);
+      now = new Date(now.getTime() + 60_000);
+      await uploads.recordProgress(upload, 0);
+      expect(await uploads.listStaleUploads(now, 10)).toEqual([]);
+      expect(await uploads.listStaleUploads(new Date(now.getTime() + 1), 10)).toEqual([upload.id]);
+    });
+
+    test('are counted', async () => {
+      expect(await uploads.countUploads()).toBe(0);
+      await uploads.addUpload(upload);
+      await uploads.addUpload({ ...upload, id: 'another' });
+      expect(await uploads.countUploads()).toBe(2);
+      await uploads.removeUpload('another');
+      expect(await uploads.countUploads()).toBe(1);
+    });
+  });
+}

@@ -1,0 +1,118 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { KyselyUserRecords } from '../../src/metadata/kysely-user-records.js';
+import type { Database } from '../../src/metadata/schema.js';
+import type { RefreshTokenRecord, UserRecord, UserRecords } from '../../src/metadata/user-records.js';
+
+/**
+ * Everything that any UserRecords must do.
+ *
+ * @param openDatabase opens an empty database, migrated
+ */
+export function userRecordsContract(name: string, openDatabase: () => Promise<Database>): void {
+  describe(`${name} has records of users that`, () => {
+    let db: Database;
+    let users: UserRecords;
+    beforeEach(async () => {
+      db = await openDatabase();
+      users = new KyselyUserRecords(db);
+    });
+    afterEach(() => db.destroy());
+
+    const now = new Date('2026-01-01T00:00:00Z');
+    const later = new Date('2026-02-01T00:00:00Z');
+    const ada: UserRecord = { name: 'ada', passwordHash: '$2b$10$ada', role: 'admin' };
+    const grace: UserRecord = { name: 'grace', passwordHash: '$2b$10$grace', role: 'user' };
+    const tokenOf = (user: UserRecord, hash = `token of ${user.name}`): RefreshTokenRecord => ({
+      hash,
+      user: user.name,
+      client: 'docker',
+      expiresAt: later,
+    });
+
+    test('are found by name, exactly as it is written', async () => {
+      expect(await users.addUser(ada)).toBe(true);
+      expect(await users.findUser('ada')).toEqual(ada);
+      expect(await users.findUser('Ada')).toBeUndefined();
+      expect(await users.findUser('ad')).toBeUndefined();
+    });
+
+    test('are not replaced by adding one of the same name', async () => {
+      await users.addUser(ada);
+      expect(await users.addUser({ ...grace, name: 'ada' })).toBe(false);
+      expect(await users.findUser('ada')).toEqual(ada);
+    });
+
+    test('are added once when several add the same name at once', async () => {
+      const added = await Promise.all(Array.from({ length: 5 }, () => users.addUser(ada)));
+      expect(added.filter((won) => won)).toHaveLength(1);
+    });
+
+    test('are replaced by putting one of the same name, with hash and role', async () => {
+      await users.putUser(ada);
+      await users.putUser({ ...grace, name: 'ada' });
+      expect(await users.findUser('ada')).toEqual({ ...grace, name: 'ada' });
+      expect(await users.countUsers()).toBe(1);
+    });
+
+    test('are listed by name, and counted', async () => {
+      expect(await users.listUsers()).toEqual([]);
+      for (const user of [grace, ada, { ...ada, name: 'bob' }]) await users.addUser(user);
+      expect((await users.listUsers()).map((user) => user.name)).toEqual(['ada', 'bob', 'grace']);
+      expect(await users.countUsers()).toBe(3);
+    });
+
+    test('are gone when they were removed', async () => {
+      await users.addUser(ada);
+      expect(await users.removeUser('ada')).toBe(true);
+      expect(await users.removeUser('ada')).toBe(false);
+      expect(await users.findUser('ada')).toBeUndefined();
+    });
+
+    describe('are given refresh tokens, which', () => {
+      beforeEach(async () => {
+        for (const user of [ada, grace]) {
+          await users.addUser(user);
+          await users.addRefreshToken(tokenOf(user));
+        }
+      });
+
+      test('are found by their hash until they expire', async () => {
+        expect(await users.findRefreshToken('token of ada', now)).toEqual(tokenOf(ada));
+        expect(await users.findRefreshToken('token of ada', new Date(later.getTime() - 1))).toEqual(tokenOf(ada));
+        expect(await users.findRefreshToken('token of ada', later)).toBeUndefined();
+        expect(await users.findRefreshToken('unknown', now)).toBeUndefined();
+      });
+
+      test('may be several for one user', async () => {
+        await users.addRefreshToken(tokenOf(ada, 'second'));
+        expect(await users.findRefreshToken('token of ada', now)).toBeDefined();
+        expect(await users.findRefreshToken('second', now)).toBeDefined();
+      });
+
+      test('go with the password they were given for, and no other', async () => {
+        await users.putUser({ ...ada, passwordHash: '$2b$10$new' });
+        expect(await users.findRefreshToken('token of ada', now)).toBeUndefined();
+        expect(await users.findRefreshToken('token of grace', now)).toBeDefined();
+      });
+
+      test('go with their user, also when one of that name comes again', async () => {
+        await users.removeUser('ada');
+        await users.addUser(ada);
+        expect(await users.findRefreshToken('token of ada', now)).toBeUndefined();
+        expect(await users.findRefreshToken('token of grace', now)).toBeDefined();
+      });
+
+      test('are not given to somebody who is not there', async () => {
+        await expect(users.addRefreshToken(tokenOf({ ...ada, name: 'nobody' }))).rejects.toThrow();
+      });
+
+      test('are removed when they have expired', async () => {
+        await users.addRefreshToken({ ...tokenOf(ada, 'old'), expiresAt: now });
+        expect(await users.removeExpiredRefreshTokens(new Date(now.getTime() - 1))).toBe(0);
+        expect(await users.removeExpiredRefreshTokens(now)).toBe(1);
+        expect(await users.removeExpiredRefreshTokens(now)).toBe(0);
+        expect(await users.findRefreshToken('token of ada', now)).toBeDefined();
+      });
+    });
+  });
+}

@@ -1,0 +1,171 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CompiledQuery, createQueryId, type KyselyPlugin, type RootOperationNode } from 'kysely';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { KyselyBlobRecords } from '../../src/metadata/kysely-blob-records.js';
+import { KyselyRepositoryStore } from '../../src/metadata/kysely-repository-store.js';
+import { KyselyUploadRecords } from '../../src/metadata/kysely-upload-records.js';
+import { KyselyUserRecords } from '../../src/metadata/kysely-user-records.js';
+import type { Database } from '../../src/metadata/schema.js';
+import { openSqlite } from '../../src/metadata/sqlite.js';
+import { digestOf } from '../../src/oci/digest.js';
+import { parseTag } from '../../src/oci/reference.js';
+import { app, imagePush, indexPush, other } from '../contracts/pushes.js';
+
+const now = new Date('2026-01-01T00:00:00Z');
+const digest = digestOf('layer');
+const page = { last: 'a', limit: 10 };
+
+interface Stores {
+  readonly repositories: KyselyRepositoryStore;
+  readonly blobs: KyselyBlobRecords;
+  readonly uploads: KyselyUploadRecords;
+  readonly users: KyselyUserRecords;
+}
+
+interface Plan {
+  readonly sql: string;
+  readonly steps: readonly string[];
+}
+
+interface Lookup {
+  readonly name: string;
+  readonly run: (stores: Stores) => Promise<unknown>;
+}
+
+const image = imagePush({ layers: [digest], tags: ['v1'] });
+
+/** What requests wait for, and what the collector does beside them. */
+const lookups: readonly Lookup[] = [
+  { name: 'a manifest by tag', run: ({ repositories }) => repositories.readManifest(app, tagged('v1')) },
+  { name: 'a manifest by digest', run: ({ repositories }) => repositories.findManifest(app, image0()) },
+  { name: 'a push', run: ({ repositories }) => repositories.putManifest({ ...image, sparse: false }) },
+  { name: 'a push of a new image', run: ({ repositories }) => repositories.putManifest(newImage()) },
+  { name: 'a push of an index', run: ({ repositories }) => repositories.putManifest(newIndex()) },
+  { name: 'a page of tags', run: ({ repositories }) => repositories.listTags(app, page) },
+  { name: 'events of a tag', run: ({ repositories }) => repositories.listTagEvents(app, parseTag('v1'), 10) },
+  { name: 'a page of referrers', run: ({ repositories }) => repositories.listReferrers(app, digest, undefined, page) },
+  {
+    name: 'a page of referrers of a type',
+    run: ({ repositories }) => repositories.listReferrers(app, digest, 'x', page),
+  },
+  { name: 'the deletion of a tag', run: ({ repositories }) => repositories.deleteTag(app, parseTag('v2'), 'ada') },
+  {
+    name: 'the deletion of a manifest',
+    run: ({ repositories }) => repositories.deleteManifest(app, gone(), 'ada', now),
+  },
+  { name: 'a linked blob', run: ({ blobs }) => blobs.findLinkedBlob(app, digest) },
+  { name: 'the link of a blob', run: ({ blobs }) => blobs.linkBlob(other, digest, now) },
+  { name: 'a new blob', run: ({ blobs }) => blobs.addBlob(app, { digest, size: 5, location: 'x' }, 'upload', now) },
+  { name: 'a blob that is put off', run: ({ blobs }) => blobs.postponeCollection(app, digest, now) },
+  { name: 'the deletion of a blob', run: ({ blobs }) => blobs.unlinkBlob(other, digestOf('other')) },
+  { name: 'the deletion of a blob that is needed', run: ({ blobs }) => blobs.unlinkBlob(app, digest) },
+  { name: 'the links that are due', run: ({ blobs }) => blobs.collectLinks(now, 10) },
+  { name: 'an upload', run: ({ uploads }) => uploads.findUpload('id') },
+  { name: 'stale uploads', run: ({ uploads }) => uploads.listStaleUploads(now, 10) },
+  { name: 'the end of an upload', run: ({ uploads }) => uploads.removeUpload('id') },
+  { name: 'a user', run: ({ users }) => users.findUser('ada') },
+  { name: 'a refresh token', run: ({ users }) => users.findRefreshToken('hash', now) },
+];
+
+describe('the plan of', () => {
+  let folder: string;
+  let db: Database;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'weir-test-'));
+    db = await openSqlite(join(folder, 'plans.sqlite'));
+    const { repositories, blobs } = storesOn(db);
+    for (const [repository, content] of [
+      [app, 'layer'],
+      [other, 'other'],
+    ] as const) {
+      const blob = { digest: digestOf(content), size: 5, location: content };
+      await blobs.addBlob(repository, blob, 'none', now);
+    }
+    await repositories.putManifest(imagePush({ name: 'gone', tags: ['v2', 'v3'] }));
+    await repositories.putManifest(image);
+  });
+  afterAll(async () => {
+    await db.destroy();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  /** SQLite's plans of every statement that a look-up runs. */
+  async function planOf(run: Lookup['run']): Promise<readonly Plan[]> {
+    const nodes = new Map<string, RootOperationNode>();
+    const executed: string[] = [];
+    const recorder: KyselyPlugin = {
+      transformQuery: ({ node, queryId }) => {
+        nodes.set(queryId.queryId, node);
+        return node;
+      },
+      // Some queries are compiled once and run often: what counts is what runs.
+      transformResult: ({ result, queryId }) => {
+        executed.push(queryId.queryId);
+        return Promise.resolve(result);
+      },
+    };
+    await run(storesOn(db.withPlugin(recorder)));
+    return Promise.all(executed.flatMap((id) => nodes.get(id) ?? []).map(explain));
+  }
+
+  async function explain(node: RootOperationNode): Promise<Plan> {
+    const { sql, parameters } = db.getExecutor().compileQuery(node, createQueryId());
+    // A plan does not depend on the values, and a query that was compiled beforehand has none.
+    const values = parameters.map((value) => (typeof value === 'object' ? null : value));
+    const explained = CompiledQuery.raw(`explain query plan ${sql}`, values);
+    const { rows } = await db.executeQuery<{ readonly detail: string }>(explained);
+    return { sql, steps: rows.map((row) => row.detail) };
+  }
+
+  test.each(lookups)('$name searches by indexes and scans no table', async ({ run }) => {
+    const plans = await planOf(run);
+    expect(plans.length).toBeGreaterThan(0);
+    const scans = plans.filter(({ steps }) => steps.some((step) => /^SCAN (?!CONSTANT ROW|\d+-ROW VALUES)/.test(step)));
+    expect(scans).toEqual([]);
+  });
+
+  test.each(lookups.filter(({ name }) => /page of|events of|due|stale/.test(name)))(
+    '$name reads rows in the order of an index and sorts nothing',
+    async ({ run }) => {
+      const plans = await planOf(run);
+      const sorted = plans.filter(({ steps }) => steps.some((step) => step.includes('TEMP B-TREE FOR ORDER BY')));
+      expect(sorted).toEqual([]);
+    },
+  );
+
+  test('a page of the catalog walks the index of names from where it begins', async () => {
+    const plans = await planOf(({ repositories }) => repositories.listRepositories(page));
+    expect(plans.flatMap(({ steps }) => steps)).toEqual([expect.stringMatching(/^SEARCH repository USING .*INDEX/)]);
+  });
+});
+
+function storesOn(db: Database): Stores {
+  return {
+    repositories: new KyselyRepositoryStore(db, () => now),
+    blobs: new KyselyBlobRecords(db, () => now),
+    uploads: new KyselyUploadRecords(db, () => now),
+    users: new KyselyUserRecords(db),
+  };
+}
+
+function tagged(name: string) {
+  return { kind: 'tag', tag: parseTag(name) } as const;
+}
+
+function image0() {
+  return { kind: 'digest', digest: image.digest } as const;
+}
+
+function newImage() {
+  return imagePush({ name: 'new', layers: [digest], tags: ['v1', 'v9'], subject: image.digest });
+}
+
+function newIndex() {
+  return indexPush([{ digest: image.digest, mediaType: image.manifest.mediaType }], { sparse: false });
+}
+
+function gone() {
+  return imagePush({ name: 'gone', tags: ['v2', 'v3'] }).digest;
+}

@@ -1,0 +1,142 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import bcrypt from 'bcrypt';
+import { pino } from 'pino';
+import { loadConfig, type Config } from '../../src/config.js';
+import type { FilesystemBlobStore } from '../../src/blobstore/filesystem.js';
+import { KyselyUserRecords } from '../../src/metadata/kysely-user-records.js';
+import type { Database } from '../../src/metadata/schema.js';
+import { openBlobStore, openDatabase } from '../../src/registry-files.js';
+import { startRegistry as serve, type RunningRegistry } from '../../src/serve.js';
+
+/** A user name and its password. */
+export interface Credentials {
+  readonly name: string;
+  readonly password: string;
+}
+
+/** Who sends a request: somebody by Basic, the bearer of a token, or nobody. */
+export type Identity = Credentials | { readonly token: string } | 'nobody';
+
+export const admin: Credentials = { name: 'admin', password: 'admin-secret' };
+/** May pull and push, and delete nothing. */
+export const user: Credentials = { name: 'user', password: 'user-secret' };
+
+/** A request of `TestRegistry.fetch`; `as` is who sends it, the admin when left out. */
+export type TestRequest = RequestInit & { readonly as?: Identity };
+
+/** The `Authorization` header of somebody; undefined for nobody. */
+export function authorizationOf(identity: Identity): string | undefined {
+  if (identity === 'nobody') return undefined;
+  if ('token' in identity) return `Bearer ${identity.token}`;
+  return `Basic ${Buffer.from(`${identity.name}:${identity.password}`).toString('base64')}`;
+}
+
+/**
+ * A registry inside the test process, over plain http on a free port, with a data folder of its own that goes when it
+ * stops. Users `admin` and `user` are there.
+ *
+ * @param environment further settings, by the names of their variables (`WEIR_POLICY_SPARSE`)
+ */
+export async function startRegistry(environment: Readonly<Record<string, string>> = {}): Promise<TestRegistry> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'weir-test-'));
+  const registry = new TestRegistry(dataDir, environment);
+  await registry.start();
+  await registry.addUser({ ...user, role: 'user' });
+  return registry;
+}
+
+/** What `startRegistry` started. */
+export class TestRegistry {
+  readonly dataDir: string;
+  readonly #environment: Readonly<Record<string, string>>;
+  #config: Config | undefined;
+  #running: RunningRegistry | undefined;
+  #db: Promise<Database> | undefined;
+
+  constructor(dataDir: string, environment: Readonly<Record<string, string>>) {
+    this.dataDir = dataDir;
+    this.#environment = environment;
+  }
+
+  get config(): Config {
+    return this.#config!;
+  }
+
+  get running(): RunningRegistry {
+    return this.#running!;
+  }
+
+  /** Without a slash at its end; another one after each start. */
+  get url(): string {
+    return this.running.url;
+  }
+
+  async start(): Promise<void> {
+    this.#config = loadConfig(
+      { path: join(this.dataDir, 'weir.yaml'), required: false },
+      {
+        WEIR_LISTEN: '127.0.0.1:0',
+        WEIR_DATA_DIR: this.dataDir,
+        WEIR_TLS_MODE: 'off',
+        WEIR_ADMIN_PASSWORD: admin.password,
+        WEIR_SHUTDOWN_GRACE_SECONDS: '1',
+        ...this.#environment,
+      },
+    );
+    this.#running = await serve(this.#config, pino({ level: 'silent' }));
+  }
+
+  /** Stops and starts again on the same data folder. */
+  async restart(): Promise<void> {
+    await this.running.stop();
+    await this.start();
+  }
+
+  /** Stops, and removes the data folder. */
+  async stop(): Promise<void> {
+    await this.#running?.stop();
+    await (await this.#db)?.destroy();
+    await rm(this.dataDir, { recursive: true, force: true });
+  }
+
+  /** A second connection to the database, for looking behind the API; it is closed by `stop`. */
+  openDatabase(): Promise<Database> {
+    this.#db ??= openDatabase(this.config);
+    return this.#db;
+  }
+
+  /** The same bytes as the registry's own blob store. */
+  openBlobStore(): Promise<FilesystemBlobStore> {
+    return openBlobStore(this.config);
+  }
+
+  /** bcrypt at its lowest cost, which the registry takes like any other. */
+  async addUser({ name, password, role }: Credentials & { readonly role: 'admin' | 'user' }): Promise<void> {
+    const users = new KyselyUserRecords(await this.openDatabase());
+    await users.putUser({ name, passwordHash: await bcrypt.hash(password, 4), role });
+  }
+
+  /** `fetch` with credentials. @param path below the registry's address, or a whole URL as `Location` may be */
+  fetch(path: string, { as = admin, headers, ...init }: TestRequest = {}): Promise<Response> {
+    const all = new Headers(headers);
+    const authorization = authorizationOf(as);
+    if (authorization !== undefined && !all.has('Authorization')) all.set('Authorization', authorization);
+    // A body that is a stream has no length, and fetch wants to hear that its sender does not wait for the answer.
+    return fetch(new URL(path, this.url), { duplex: 'half', ...init, headers: all });
+  }
+
+  /**
+   * A token from the token endpoint.
+   *
+   * @param scopes as in `repository:library/app:pull,push`
+   */
+  async token(scopes: readonly string[], as: Credentials | 'nobody' = admin): Promise<string> {
+    const query = new URLSearchParams({ service: 'weir-registry' });
+    for (const scope of scopes) query.append('scope', scope);
+    const response = await this.fetch(`/auth/token?${query.toString()}`, { as });
+    if (response.status !== 200) throw new Error(`no token: ${response.status} ${await response.text()}`);
+    return ((await response.json()) as { token: string }).token;
+  }
+}
