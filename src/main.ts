@@ -12,6 +12,12 @@ import { ConfigError } from './config.js';
 // Keys, passwords and content are nobody else's to read, whatever the shell's mask is.
 process.umask(0o077);
 
+// Whoever reads only the first lines, as "weir config list | head" does, has seen enough.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
+
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };

@@ -24,7 +24,7 @@ Exit codes: 0 stopped, 1 failure, 2 configuration not valid, 4 stopped with requ
       );
       const flush = setInterval(() => {
         log.flush();
-      }, 1000);
+      }, 1000).unref();
       const registry = await startRegistry(config, log);
       process.stdout.write(
         welcome({
