@@ -1,13 +1,13 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FilesystemBlobStore } from './blobstore/filesystem.js';
 import type { Config } from './config.js';
+import { makeFolder } from './durable-files.js';
 import type { Database } from './metadata/schema.js';
 import { openSqlite, type SqliteOptions } from './metadata/sqlite.js';
 
 /** Opens the database of a registry, making what is missing of its data folder. */
 export async function openDatabase(config: Config, options: SqliteOptions = {}): Promise<Database> {
-  await mkdir(config.dataDir, { recursive: true, mode: 0o700 });
+  await makeFolder(config.dataDir, 0o700);
   return openSqlite(join(config.dataDir, 'weir.sqlite'), options);
 }
 

@@ -69,8 +69,8 @@ describe('a job', () => {
   });
 
   test('does not hold up the others', async () => {
-    let stuck = () => undefined as void;
-    jobs.start({ name: 'stuck', intervalMs: 1, run: () => new Promise<void>((resolve) => (stuck = resolve)) });
+    const stuck = deferred();
+    jobs.start({ name: 'stuck', intervalMs: 1, run: () => stuck.promise });
     let runs = 0;
     await new Promise<void>((resolve) => {
       jobs.start({
@@ -83,7 +83,7 @@ describe('a job', () => {
       });
     });
     expect(runs).toBe(5);
-    stuck();
+    stuck.resolve();
   });
 
   test('is never done twice at a time, however long it takes', async () => {
@@ -106,25 +106,23 @@ describe('a job', () => {
   });
 
   test('that is under way is told to end, and waited for, when all stop', async () => {
-    let signal: AbortSignal | undefined;
-    let finish = () => undefined as void;
-    await new Promise<void>((resolve) => {
+    const work = deferred();
+    const signal = await new Promise<AbortSignal>((resolve) => {
       jobs.start({
         name: 'under way',
         intervalMs: 1,
         run: (given) => {
-          signal = given;
-          resolve();
-          return new Promise<void>((done) => (finish = done));
+          resolve(given);
+          return work.promise;
         },
       });
     });
     let stopped = false;
     const stopping = jobs.stop().then(() => (stopped = true));
     await new Promise((resolve) => setTimeout(resolve, 5));
-    expect(signal?.aborted).toBe(true);
+    expect(signal.aborted).toBe(true);
     expect(stopped).toBe(false);
-    finish();
+    work.resolve();
     await stopping;
     expect(stopped).toBe(true);
   });
@@ -149,3 +147,10 @@ describe('a job', () => {
     expect(runs).toBe(before);
   });
 });
+
+/** A promise that is kept by calling `resolve`. */
+function deferred(): { readonly promise: Promise<void>; readonly resolve: () => void } {
+  let resolve: (() => void) | undefined;
+  const promise = new Promise<void>((given) => (resolve = given));
+  return { promise, resolve: () => resolve?.() };
+}

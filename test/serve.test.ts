@@ -243,7 +243,6 @@ describe('a listener', () => {
   });
 
   test.each([
-    { listen: '127.0.0.1:0', url: /^http:\/\/127\.0\.0\.1:\d+$/ },
     { listen: '0.0.0.0:0', url: /^http:\/\/localhost:\d+$/ },
     { listen: '[::1]:0', url: /^http:\/\/\[::1\]:\d+$/ },
   ])('at $listen is called $url', async ({ listen, url }) => {

@@ -1,7 +1,7 @@
-import { randomUUID } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, type CryptoKey, type JWK } from 'jose';
+import { makeFolder, writeFileDurably } from '../durable-files.js';
 
 /** The one algorithm tokens are signed with. */
 export const signingAlgorithm = 'ES256';
@@ -31,7 +31,7 @@ export class SigningKeys {
 
   /** Opens the folder; makes it, and a first key, when there is none. */
   static async open(folder: string): Promise<SigningKeys> {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await makeFolder(folder, 0o700);
     const keys = new SigningKeys(folder);
     await keys.#load();
     if (keys.#keys.length === 0) await keys.add();
@@ -44,9 +44,7 @@ export class SigningKeys {
     const jwk = await exportJWK(privateKey);
     const kid = await calculateJwkThumbprint(jwk);
     const text = JSON.stringify({ ...jwk, kid, alg: signingAlgorithm, use: 'sig', iat: Date.now() / 1000 });
-    const temporary = join(this.#folder, `.${randomUUID()}`);
-    await writeFile(temporary, text, { mode: 0o600, flush: true });
-    await rename(temporary, join(this.#folder, `${kid}.json`));
+    await writeFileDurably(join(this.#folder, `${kid}.json`), text, 0o600);
     await this.#load();
     return kid;
   }

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
+import { writeFileDurably } from '../durable-files.js';
 import type { UserRecord, UserRecords } from '../metadata/user-records.js';
 import { generatePassword, hashPassword, normalizeHash } from './passwords.js';
 
@@ -28,7 +29,7 @@ export async function ensureAdmin(
   if ((await users.countUsers()) > 0) return { generated: existsSync(passwordPath) };
   // A file left by a first start that died holds a password nobody could have used.
   const chosen = password ?? generatePassword();
-  if (password === undefined) await writeFile(passwordPath, `${chosen}\n`, { mode: 0o600, flush: true });
+  if (password === undefined) await writeFileDurably(passwordPath, `${chosen}\n`, 0o600);
   await users.addUser({ name: adminName, passwordHash: await hashPassword(chosen), role: 'admin' });
   return { generated: password === undefined };
 }

@@ -80,6 +80,9 @@ export interface BlobStore {
   /** Every location that holds finished bytes, in no order. For checking the store as a whole, never for a request. */
   list(): AsyncIterable<string>;
 
+  /** As `list`, for the ids of uploads that have unfinished bytes. */
+  listUploads(): AsyncIterable<string>;
+
   /** Rejects when the store cannot take or give bytes. */
   check(): Promise<void>;
 }

@@ -3,6 +3,7 @@ import { mkdir, open, opendir, rename, rm, stat, type FileHandle } from 'node:fs
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { AppendOptions, AppendResult, BlobStore, ByteRange, StoredBytes } from './blob-store.js';
+import { syncFolder } from '../durable-files.js';
 import { FileSink, receive } from './file-sink.js';
 import { StoredFile, undefinedWhenAbsent } from './stored-file.js';
 
@@ -42,7 +43,8 @@ export class FilesystemBlobStore implements BlobStore {
   }
 
   async append(upload: string, source: Readable, options: AppendOptions): Promise<AppendResult> {
-    const file = await this.#openForWriting(upload, options.offset === 0 ? constants.O_TRUNC : 0);
+    const file = options.offset === 0 ? await this.#create(upload) : await this.#reopen(upload);
+    if (file === undefined) throw new Error('the upload has no bytes to append to');
     try {
       // An append that failed may have left bytes beyond those that count.
       if (options.offset > 0) await file.truncate(options.offset);
@@ -57,7 +59,8 @@ export class FilesystemBlobStore implements BlobStore {
   }
 
   async sync(upload: string): Promise<void> {
-    const file = this.#appended.get(upload) ?? (await this.#openForWriting(upload));
+    const file = this.#appended.get(upload) ?? (await this.#reopen(upload));
+    if (file === undefined) return;
     this.#appended.delete(upload);
     try {
       await file.sync();
@@ -67,18 +70,23 @@ export class FilesystemBlobStore implements BlobStore {
   }
 
   async openUpload(upload: string, size: number): Promise<StoredBytes | undefined> {
+    await (await this.#reopen(upload))?.close();
     return StoredFile.open(this.#uploadPath(upload), { start: 0, end: size - 1 });
   }
 
   async finish(upload: string, size: number): Promise<string | undefined> {
-    const folder = upload.slice(0, 2);
-    const file = this.#appended.get(upload) ?? (await this.#openForWriting(upload));
+    const file =
+      this.#appended.get(upload) ??
+      (await this.#reopen(upload)) ??
+      (size === 0 ? await this.#create(upload) : undefined);
+    if (file === undefined) return undefined;
     this.#appended.set(upload, file);
     const present = (await file.stat()).size;
     if (present > size) await file.truncate(size);
     await this.sync(upload);
     if (present < size) return undefined;
-    await rename(this.#uploadPath(upload), join(this.#blobs, folder, upload));
+    const folder = upload.slice(0, 2);
+    await rename(this.#uploadPath(upload), this.#finishedPath(upload));
     await (await this.#folder(folder)).sync();
     return `${folder}/${upload}`;
   }
@@ -88,7 +96,7 @@ export class FilesystemBlobStore implements BlobStore {
     this.#appended.delete(upload);
     await file?.close();
     await rm(this.#uploadPath(upload), { force: true });
-    await rm(join(this.#blobs, upload.slice(0, 2), upload), { force: true });
+    await rm(this.#finishedPath(upload), { force: true });
   }
 
   open(location: string, range?: ByteRange): Promise<StoredBytes | undefined> {
@@ -107,6 +115,10 @@ export class FilesystemBlobStore implements BlobStore {
     for await (const folder of await opendir(this.#blobs)) {
       for await (const entry of await opendir(join(this.#blobs, folder.name))) yield `${folder.name}/${entry.name}`;
     }
+  }
+
+  async *listUploads(): AsyncIterable<string> {
+    for await (const entry of await opendir(this.#uploads)) if (!entry.name.startsWith('.')) yield entry.name;
   }
 
   async check(): Promise<void> {
@@ -133,20 +145,27 @@ export class FilesystemBlobStore implements BlobStore {
     return folder;
   }
 
-  #openForWriting(upload: string, flags = 0): Promise<FileHandle> {
-    return open(this.#uploadPath(upload), constants.O_WRONLY | constants.O_CREAT | flags, 0o600);
+  #create(upload: string): Promise<FileHandle> {
+    return open(this.#uploadPath(upload), constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, 0o600);
+  }
+
+  /**
+   * Opens what an upload has so far. A process that died, or could not write its row, after it had finished the bytes has
+   * left them at their final place, where nobody knows of them: they are taken back.
+   */
+  async #reopen(upload: string): Promise<FileHandle | undefined> {
+    const path = this.#uploadPath(upload);
+    const file = await undefinedWhenAbsent(open(path, constants.O_WRONLY));
+    if (file !== undefined) return file;
+    await undefinedWhenAbsent(rename(this.#finishedPath(upload), path));
+    return undefinedWhenAbsent(open(path, constants.O_WRONLY));
+  }
+
+  #finishedPath(upload: string): string {
+    return join(this.#blobs, upload.slice(0, 2), upload);
   }
 
   #uploadPath(upload: string): string {
     return join(this.#uploads, upload);
-  }
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
   }
 }

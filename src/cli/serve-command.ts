@@ -26,6 +26,8 @@ Exit codes: 0 stopped, 1 failure, 2 configuration not valid, 4 stopped with requ
         log.flush();
       }, 1000).unref();
       const registry = await startRegistry(config, log);
+      // Listened for before anyone is told that there is something to stop.
+      const stopped = untilStopped(registry);
       process.stdout.write(
         welcome({
           version,
@@ -36,7 +38,7 @@ Exit codes: 0 stopped, 1 failure, 2 configuration not valid, 4 stopped with requ
           passwordPath: registry.passwordPath,
         }),
       );
-      process.exitCode = await untilStopped(registry);
+      process.exitCode = await stopped;
       clearInterval(flush);
       await new Promise((resolve) => {
         log.flush(resolve);

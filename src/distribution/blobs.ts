@@ -29,7 +29,8 @@ export class BlobService {
     if (blob === undefined) throw blobUnknown(repository, digest);
     // Somebody who checks for a blob is about to push a manifest that needs it.
     if (blob.collectAt !== undefined && blob.collectAt.getTime() - this.#now().getTime() < this.#graceMs / 2) {
-      await this.#records.postponeCollection(repository, digest, this.#collectAt());
+      // Who only pulls must get the blob even when nothing can be written; who pushes is told by the push.
+      await this.#records.postponeCollection(repository, digest, this.#collectAt()).catch(() => undefined);
     }
     return blob;
   }

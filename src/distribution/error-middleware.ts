@@ -17,12 +17,15 @@ export async function ociErrors(ctx: Context, next: Next): Promise<void> {
   }
 }
 
+/** Of the file system, and of SQLite. */
+const noSpaceCodes = new Set<unknown>(['ENOSPC', 'EDQUOT', 'SQLITE_FULL']);
+
 function toOciError(error: unknown): OciError | undefined {
   if (error instanceof OciError) return error;
   if (error instanceof BodyTooLargeError) {
     return new OciError('SIZE_INVALID', 'the body is larger than the registry takes', { status: 413 });
   }
-  if (error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')) {
+  if (error instanceof Error && 'code' in error && noSpaceCodes.has(error.code)) {
     return new OciError('DENIED', 'the registry has no space left; nothing was stored', { status: 507, cause: error });
   }
   return undefined;

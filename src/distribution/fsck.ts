@@ -78,7 +78,10 @@ export async function checkRegistry(
     counts.blobs += 1;
     counts.bytes += blob.size;
     const problem = await checkBlob(store, blob, options.readBlobs);
-    if (problem !== undefined) report('lost', `blob ${blob.digest} ${problem} (at ${blob.location})`);
+    // Beside a registry at work the blob may have been collected since its row was read.
+    if (problem !== undefined && (await inspection.findBlob(blob.digest))?.location === blob.location) {
+      report('lost', `blob ${blob.digest} ${problem} (at ${blob.location})`);
+    }
     options.onProgress?.(counts);
   }
 
@@ -87,6 +90,9 @@ export async function checkRegistry(
     if (!(await inspection.isKnownLocation(location))) {
       report('note', `bytes at ${location} belong to no blob and to no upload`);
     }
+  }
+  for await (const id of store.listUploads()) {
+    if (!(await inspection.isKnownUpload(id))) report('note', `bytes of upload ${id} belong to no session`);
   }
   return counts;
 }

@@ -152,8 +152,18 @@ export class UploadService {
   async expire(): Promise<number> {
     const since = new Date(this.#now().getTime() - this.#expireMs);
     const stale = await this.#uploads.listStaleUploads(since, 100);
-    for (const id of stale) if (!this.#busy.has(id)) await this.#discard(id);
+    for (const id of stale) await this.#discardIdle(id);
     return stale.length;
+  }
+
+  async #discardIdle(id: string): Promise<void> {
+    if (this.#busy.has(id)) return;
+    this.#busy.add(id);
+    try {
+      await this.#discard(id);
+    } finally {
+      this.#busy.delete(id);
+    }
   }
 
   /** Two requests that write one session at once would mix their bytes. */

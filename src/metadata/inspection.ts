@@ -39,6 +39,9 @@ export interface Inspection {
   missingImages(): AsyncIterable<{ readonly repository: RepositoryName; readonly image: Digest }>;
   missingReferences(): AsyncIterable<MissingReference>;
   blobs(): AsyncIterable<BlobRecord>;
+  /** The blob as it is recorded now. */
+  findBlob(digest: Digest): Promise<BlobRecord | undefined>;
+  isKnownUpload(id: string): Promise<boolean>;
   /** Whether a blob, an upload or the list of what is to be deleted accounts for bytes at this location. */
   isKnownLocation(location: string): Promise<boolean>;
 }

@@ -198,6 +198,18 @@ export class KyselyInspection implements Inspection {
     }
   }
 
+  findBlob(digest: Digest): Promise<BlobRecord | undefined> {
+    return this.#db
+      .selectFrom('blob')
+      .select(['digest', 'size', 'location'])
+      .where('digest', '=', digest)
+      .executeTakeFirst();
+  }
+
+  async isKnownUpload(id: string): Promise<boolean> {
+    return (await this.#db.selectFrom('upload').select('id').where('id', '=', id).executeTakeFirst()) !== undefined;
+  }
+
   async isKnownLocation(location: string): Promise<boolean> {
     // Bytes of an upload that is being finished stand at their final place before the blob's row does.
     const upload = location.slice(location.lastIndexOf('/') + 1);

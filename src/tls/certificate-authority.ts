@@ -1,11 +1,12 @@
 import 'reflect-metadata';
 import { randomBytes, webcrypto } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { hostname, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import * as x509 from '@peculiar/x509';
+import { makeFolder, writeFileDurably } from '../durable-files.js';
 
 const dayMs = 86_400_000;
 const caLifetimeMs = 3650 * dayMs;
@@ -49,7 +50,7 @@ export class CertificateAuthority {
    * @param names DNS names and IP addresses
    */
   async serverCertificate(names: readonly string[]): Promise<ServerCertificate> {
-    await mkdir(join(this.#folder, 'private'), { recursive: true, mode: 0o755 });
+    await makeFolder(join(this.#folder, 'private'), 0o755);
     const authority = (await this.#read('ca')) ?? (await this.#makeAuthority());
     const current = await this.#read('server');
     if (current !== undefined && (await this.#isGood(current, authority, names))) return current;
@@ -125,12 +126,8 @@ export class CertificateAuthority {
   /** The key first: a certificate without its key would be taken for a whole pair after a crash. */
   async #write(name: PairName, pair: ServerCertificate): Promise<ServerCertificate> {
     const { certPath, keyPath } = this.#paths(name);
-    for (const [path, text, mode] of [[keyPath, pair.key, 0o600] as const, [certPath, pair.cert, 0o644] as const]) {
-      const temporary = join(this.#folder, 'private', 'new');
-      await writeFile(temporary, text, { mode, flush: true });
-      await chmod(temporary, mode);
-      await rename(temporary, path);
-    }
+    await writeFileDurably(keyPath, pair.key, 0o600);
+    await writeFileDurably(certPath, pair.cert, 0o644);
     return pair;
   }
 

@@ -12,6 +12,8 @@ interface TokenAnswer {
   readonly token_type?: string;
 }
 
+const manyScopes = Array.from({ length: 1000 }, (_, index) => `repository:team/app-${index}:pull`).join('+');
+
 describe('the token endpoint', () => {
   let registry: TestRegistry;
   beforeAll(async () => {
@@ -166,9 +168,9 @@ describe('the token endpoint', () => {
       { name: 'an admin', as: admin },
       { name: 'a user', as: user },
     ])('gives $name no token that does not fit into the header of a request', async ({ as }) => {
-      const letters = 'abcdefghijklmnopqrstuvwxyz';
-      const scopes = [...letters].flatMap((a) => [...letters].map((b) => `repository:${a}${b}:*`));
-      for (const count of [100, 300, 500]) {
+      // Names as short as these make a token that is many times longer than what was asked for.
+      const scopes = Array.from({ length: 1000 }, (_, index) => `repository:${index.toString(36)}:*`);
+      for (const count of [100, 200, 300, 500, 1000]) {
         const response = await get(new URLSearchParams({ scope: scopes.slice(0, count).join(' ') }).toString(), as);
         expect([200, 400]).toContain(response.status);
         if (response.status !== 200) continue;
@@ -236,7 +238,7 @@ describe('the token endpoint', () => {
       { name: 'bytes that are no text', body: 'grant_type=password&username=%ff%fe&password=%00', status: 401 },
       {
         name: 'scopes too many for one token',
-        body: `${new URLSearchParams(login).toString()}&scope=${Array.from({ length: 500 }, (_, index) => `repository:a/b${index}:pull,push`).join('+')}`,
+        body: `${new URLSearchParams(login).toString()}&scope=${manyScopes}`,
         status: 400,
       },
     ])('answers $name with $status', async ({ body, type = 'application/x-www-form-urlencoded', status }) => {

@@ -250,14 +250,18 @@ describe('registry tokens', () => {
     test('an honest token of which any character is another one, or its end is missing', async () => {
       const { token } = await tokens.issue(user, access);
       await fc.assert(
-        fc.asyncProperty(fc.nat(token.length - 1), fc.constantFrom(...'AZaz09-_.'), async (index, character) => {
-          fc.pre(token[index] !== character);
-          const changed = token.slice(0, index) + character + token.slice(index + 1);
-          // The last character of base64url holds bits that mean nothing: the same bytes are the same token.
-          fc.pre(!sameBytes(changed, token));
-          expect(await tokens.verify(changed)).toBeUndefined();
-          expect(await tokens.verify(token.slice(0, index))).toBeUndefined();
-        }),
+        fc.asyncProperty(
+          fc.nat(token.length - 1),
+          fc.constantFrom('A', 'Z', 'a', 'z', '0', '9', '-', '_', '.'),
+          async (index, character) => {
+            fc.pre(token[index] !== character);
+            const changed = token.slice(0, index) + character + token.slice(index + 1);
+            // The last character of base64url holds bits that mean nothing: the same bytes are the same token.
+            fc.pre(!sameBytes(changed, token));
+            expect(await tokens.verify(changed)).toBeUndefined();
+            expect(await tokens.verify(token.slice(0, index))).toBeUndefined();
+          },
+        ),
         { numRuns: 150 },
       );
     });
@@ -330,10 +334,8 @@ function sameBytes(a: string, b: string): boolean {
 
 function es256({ own, claims, keyId }: Attack, header: Record<string, unknown>): Promise<string> {
   const key = KeyObject.from(own.privateKey);
-  const full = Object.fromEntries(
-    Object.entries({ alg: 'ES256', typ: 'JWT', kid: keyId, ...header }).filter(([, value]) => value !== undefined),
-  );
-  const input = `${encode(full)}.${encode(claims)}`;
+  // JSON leaves out what is undefined.
+  const input = `${encode({ alg: 'ES256', typ: 'JWT', kid: keyId, ...header })}.${encode(claims)}`;
   const signature = sign('sha256', Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' });
   return Promise.resolve(`${input}.${signature.toString('base64url')}`);
 }

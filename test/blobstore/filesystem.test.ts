@@ -54,7 +54,7 @@ describe('a folder of blobs', () => {
     const upload = randomBytes(20).toString('hex');
     await append(upload, Buffer.from('bytes'));
     expect(await readFile(join(folder, 'uploads', upload), 'utf8')).toBe('bytes');
-    expect(await store.finish(upload)).toBe(`${upload.slice(0, 2)}/${upload}`);
+    expect(await store.finish(upload, 5)).toBe(`${upload.slice(0, 2)}/${upload}`);
     expect(await readFile(join(folder, 'blobs', upload.slice(0, 2), upload), 'utf8')).toBe('bytes');
     expect(await readdir(join(folder, 'uploads'))).not.toContain(upload);
   });
@@ -63,7 +63,7 @@ describe('a folder of blobs', () => {
     const upload = randomBytes(20).toString('hex');
     await append(upload, Buffer.from('bytes'));
     const before = await stat(join(folder, 'uploads', upload));
-    const after = await stat(join(folder, 'blobs', await store.finish(upload)));
+    const after = await stat(join(folder, 'blobs', (await store.finish(upload, 5))!));
     expect(after.ino).toBe(before.ino);
   });
 
@@ -72,24 +72,23 @@ describe('a folder of blobs', () => {
     { name: 'without', bytes: Buffer.alloc(0) },
   ])('makes files that nobody else can read, $name', async ({ bytes }) => {
     const upload = randomBytes(20).toString('hex');
-    if (bytes.length > 0) await append(upload, bytes);
-    else await store.sync(upload);
+    await append(upload, bytes);
     expect(await modeOf(join(folder, 'uploads', upload))).toBe(0o600);
-    expect(await modeOf(join(folder, 'blobs', await store.finish(upload)))).toBe(0o600);
+    expect(await modeOf(join(folder, 'blobs', (await store.finish(upload, bytes.length))!))).toBe(0o600);
   });
 
   test('holds in the file exactly what the observer hashed', async () => {
     const bytes = randomBytes(5 * 1024 * 1024 + 321);
     const upload = randomBytes(20).toString('hex');
     const { sha256 } = await append(upload, bytes);
-    const file = await readFile(join(folder, 'blobs', await store.finish(upload)));
+    const file = await readFile(join(folder, 'blobs', (await store.finish(upload, bytes.length))!));
     expect(createHash('sha256').update(file).digest('hex')).toBe(sha256);
   });
 
   test('is the same folder when it is opened again', async () => {
     const upload = randomBytes(20).toString('hex');
     await append(upload, Buffer.from('kept'));
-    const location = await store.finish(upload);
+    const location = (await store.finish(upload, 4))!;
     const again = await openStore('own');
     expect(await again.size(location)).toBe(4);
   });
@@ -104,7 +103,7 @@ describe('a folder of blobs', () => {
 
   test.each([
     { name: 'an append and its sync', end: (upload: string) => store.sync(upload) },
-    { name: 'an append and its finish', end: (upload: string) => store.finish(upload) },
+    { name: 'an append and its finish', end: (upload: string) => store.finish(upload, 1) },
     { name: 'an append and its discard', end: (upload: string) => store.discardUpload(upload) },
   ])('keeps no file open after $name', async ({ end }) => {
     const upload = randomBytes(20).toString('hex');
@@ -116,7 +115,7 @@ describe('a folder of blobs', () => {
   test('keeps no file open of what was read, cut short, refused or closed', async () => {
     const upload = randomBytes(20).toString('hex');
     await append(upload, Buffer.alloc(3_000_000));
-    const location = await store.finish(upload);
+    const location = (await store.finish(upload, 3_000_000))!;
     await (await store.open(location))!.copyTo(createHash('sha256'));
     const broken = new PassThrough();
     broken.destroy();

@@ -26,10 +26,16 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
       return result;
     }
 
+    async function finish(upload: string, size: number): Promise<string> {
+      const location = await store.finish(upload, size);
+      if (location === undefined) throw new Error(`the upload has fewer than ${size} bytes`);
+      return location;
+    }
+
     async function storeBytes(bytes: string | Buffer): Promise<string> {
       const upload = newUpload();
       await append(upload, bytes);
-      return store.finish(upload);
+      return finish(upload, Buffer.byteLength(bytes));
     }
 
     async function open(location: string, range?: ByteRange): Promise<StoredBytes> {
@@ -51,7 +57,7 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
       test('gives back what was appended, and its size', async () => {
         const upload = newUpload();
         expect(await append(upload, 'hello')).toEqual({ appendedBytes: 5, interrupted: undefined });
-        const location = await store.finish(upload);
+        const location = await finish(upload, 5);
         expect((await read(location)).toString()).toBe('hello');
         expect(await store.size(location)).toBe(5);
       });
@@ -61,32 +67,32 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
         await append(upload, 'one ');
         await append(upload, 'two ', 4);
         expect(await append(upload, 'three', 8)).toEqual({ appendedBytes: 5, interrupted: undefined });
-        expect((await read(await store.finish(upload))).toString()).toBe('one two three');
+        expect((await read(await finish(upload, 13))).toString()).toBe('one two three');
       });
 
       test('overwrites what lies beyond the offset, also when less comes than was there', async () => {
         const upload = newUpload();
         await append(upload, 'kept, then dropped');
         await append(upload, '!', 4);
-        expect((await read(await store.finish(upload))).toString()).toBe('kept!');
+        expect((await read(await finish(upload, 5))).toString()).toBe('kept!');
       });
 
       test('starts from nothing when the offset is 0 again', async () => {
         const upload = newUpload();
         await append(upload, 'a first try');
         await append(upload, 'second', 0);
-        expect((await read(await store.finish(upload))).toString()).toBe('second');
+        expect((await read(await finish(upload, 6))).toString()).toBe('second');
       });
 
       test('appends nothing when the source is empty', async () => {
         const upload = newUpload();
         await append(upload, 'all');
         expect(await append(upload, Readable.from([]), 3)).toEqual({ appendedBytes: 0, interrupted: undefined });
-        expect((await read(await store.finish(upload))).toString()).toBe('all');
+        expect((await read(await finish(upload, 3))).toString()).toBe('all');
       });
 
       test('finishes an upload that never had a byte as an empty blob', async () => {
-        const location = await store.finish(newUpload());
+        const location = await finish(newUpload(), 0);
         expect(await store.size(location)).toBe(0);
         expect(await read(location)).toHaveLength(0);
       });
@@ -94,9 +100,26 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
       test('finishes an upload whose one append was empty as an empty blob', async () => {
         const upload = newUpload();
         await append(upload, Readable.from([]));
-        const location = await store.finish(upload);
+        const location = await finish(upload, 0);
         expect(await store.size(location)).toBe(0);
         expect(await read(location)).toHaveLength(0);
+      });
+
+      test('finishes with those bytes only that count', async () => {
+        const upload = newUpload();
+        await append(upload, 'counted and not');
+        const location = await finish(upload, 7);
+        expect((await read(location)).toString()).toBe('counted');
+        expect(await store.size(location)).toBe(7);
+      });
+
+      test('does not finish with more bytes than it has', async () => {
+        const upload = newUpload();
+        await append(upload, 'few');
+        expect(await store.finish(upload, 10)).toBeUndefined();
+        expect(await store.finish(newUpload(), 1)).toBeUndefined();
+        await store.discardUpload(upload);
+        expect(await store.openUpload(upload, 1)).toBeUndefined();
       });
 
       test('reads back what it has so far, up to the size that counts', async () => {
@@ -116,11 +139,20 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
         expect(await store.openUpload(newUpload(), 5)).toBeUndefined();
       });
 
-      test('syncs an upload to which nothing was appended yet', async () => {
+      test('gives the same bytes again when it is finished twice, as after a crash before anybody remembered them', async () => {
         const upload = newUpload();
-        await store.sync(upload);
-        expect(await append(upload, 'late')).toEqual({ appendedBytes: 4, interrupted: undefined });
-        expect((await read(await store.finish(upload))).toString()).toBe('late');
+        await append(upload, 'finished twice');
+        await finish(upload, 14);
+        expect((await read(await finish(upload, 14))).toString()).toBe('finished twice');
+      });
+
+      test('goes on with an upload that was finished and that nobody remembered', async () => {
+        const upload = newUpload();
+        await append(upload, 'finished');
+        await finish(upload, 8);
+        expect(await readUpload(upload, 8)).toBe('finished');
+        await append(upload, ', and more', 8);
+        expect((await read(await finish(upload, 18))).toString()).toBe('finished, and more');
       });
 
       test('keeps uploads that run at the same time apart', async () => {
@@ -129,7 +161,7 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
           contents.map(async (bytes) => {
             const upload = newUpload();
             await append(upload, slowly(inChunks(bytes, 70_000)));
-            return store.finish(upload);
+            return finish(upload, bytes.length);
           }),
         );
         expect(new Set(locations).size).toBe(contents.length);
@@ -147,7 +179,7 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
         expect(result.interrupted?.message).toBe('connection reset');
         expect(await readUpload(upload, 13)).toBe('first second ');
         await append(upload, 'third', 13);
-        expect((await read(await store.finish(upload))).toString()).toBe('first second third');
+        expect((await read(await finish(upload, 18))).toString()).toBe('first second third');
       });
 
       test('keeps what came before of a source that was closed without an error', async () => {
@@ -193,7 +225,7 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
           maxBytes: 5,
         });
         expect(result).toEqual({ appendedBytes: 5, interrupted: undefined });
-        await store.finish(upload);
+        await finish(upload, 5);
       });
 
       test.each([
@@ -216,7 +248,7 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
         const options = { offset: 5, observer: createHash('sha256'), maxBytes: MiB + 1 };
         await expect(store.append(upload, source, options)).rejects.toThrow(RangeError);
         await append(upload, 'end', 5);
-        expect((await read(await store.finish(upload))).toString()).toBe('good end');
+        expect((await read(await finish(upload, 8))).toString()).toBe('good end');
       });
 
       test('stops reading a source that has more', async () => {
@@ -245,7 +277,7 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
             const result = await store.append(upload, Readable.from(chunks), { offset: 0, observer: hash });
             expect(result).toEqual({ appendedBytes: total, interrupted: undefined });
             expect(hash.digest('hex')).toBe(sha256(bytes));
-            const location = await store.finish(upload);
+            const location = await finish(upload, total);
             expect(await store.size(location)).toBe(total);
             expect(sha256(await read(location))).toBe(sha256(bytes));
             await store.delete(location);
@@ -273,7 +305,7 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
                 offset += appendedBytes;
               }
               expect(hash.digest('hex')).toBe(sha256(bytes));
-              const location = await store.finish(upload);
+              const location = await finish(upload, offset);
               expect(sha256(await read(location))).toBe(sha256(bytes));
               await store.delete(location);
             }),
@@ -286,7 +318,7 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
         const bytes = pseudoRandom(300_000);
         const upload = newUpload();
         await append(upload, Readable.from(inChunks(bytes, 7)));
-        expect(sha256(await read(await store.finish(upload)))).toBe(sha256(bytes));
+        expect(sha256(await read(await finish(upload, bytes.length)))).toBe(sha256(bytes));
       });
 
       test('takes no more of an endless source than it can put away', async () => {
@@ -435,7 +467,7 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
       test('discards an upload that was finished, for when nobody remembers its location', async () => {
         const upload = newUpload();
         await append(upload, 'finished and forgotten');
-        const location = await store.finish(upload);
+        const location = await finish(upload, 22);
         await store.discardUpload(upload);
         expect(await store.size(location)).toBeUndefined();
         expect(await store.open(location)).toBeUndefined();
@@ -452,7 +484,7 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
         await append(gone, 'gone');
         await append(kept, 'kept');
         await store.discardUpload(gone);
-        expect((await read(await store.finish(kept))).toString()).toBe('kept');
+        expect((await read(await finish(kept, 4))).toString()).toBe('kept');
       });
     });
 
@@ -461,7 +493,7 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
       await append(unfinished, 'unfinished');
       const [kept, empty, deleted] = [
         await storeBytes('kept'),
-        await store.finish(newUpload()),
+        await finish(newUpload(), 0),
         await storeBytes('deleted'),
       ];
       await store.delete(deleted);
@@ -471,6 +503,18 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
       expect(listed).not.toContain(deleted);
       expect(listed.filter((location) => location.includes(unfinished))).toEqual([]);
       expect(new Set(listed).size).toBe(listed.length);
+    });
+
+    test('lists uploads that have unfinished bytes, and neither finished nor discarded ones', async () => {
+      const [unfinished, finished, discarded] = [newUpload(), newUpload(), newUpload()];
+      for (const upload of [unfinished, finished, discarded]) await append(upload, 'bytes');
+      await finish(finished, 5);
+      await store.discardUpload(discarded);
+      const listed: string[] = [];
+      for await (const upload of store.listUploads()) listed.push(upload);
+      expect(listed).toContain(unfinished);
+      expect(listed).not.toContain(finished);
+      expect(listed).not.toContain(discarded);
     });
 
     test('answers a check when it can take and give bytes, also several at once', async () => {

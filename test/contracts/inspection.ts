@@ -14,8 +14,13 @@ import { app, imagePush, indexPush, other } from './pushes.js';
  * Everything that any Inspection must do. What it is to find is damage, so these tests reach into the tables.
  *
  * @param openDatabase opens an empty database, migrated
+ * @param withoutForeignKeys lets some work leave rows without what they refer to
  */
-export function inspectionContract(name: string, openDatabase: () => Promise<Database>): void {
+export function inspectionContract(
+  name: string,
+  openDatabase: () => Promise<Database>,
+  withoutForeignKeys: (db: Database, work: () => Promise<unknown>) => Promise<void>,
+): void {
   describe(`${name} has an inspection that`, () => {
     const now = new Date('2026-01-01T00:00:00Z');
     let db: Database;
@@ -37,10 +42,16 @@ export function inspectionContract(name: string, openDatabase: () => Promise<Dat
       return digest;
     }
 
+    /** As damage does, which asks for no foreign keys. */
+    async function forgetImages(digests: readonly Digest[]): Promise<void> {
+      await withoutForeignKeys(db, () => db.deleteFrom('image').where('digest', 'in', digests).execute());
+    }
+
     test('finds nothing in an empty registry', async () => {
       expect(await listed(inspection.tags())).toEqual([]);
       expect(await listed(inspection.forgottenTags())).toEqual([]);
       expect(await listed(inspection.images())).toEqual([]);
+      expect(await listed(inspection.missingImages())).toEqual([]);
       expect(await listed(inspection.missingReferences())).toEqual([]);
       expect(await listed(inspection.blobs())).toEqual([]);
     });
@@ -60,6 +71,7 @@ export function inspectionContract(name: string, openDatabase: () => Promise<Dat
         expect(tag).toMatchObject({ linked: true, newestImage: tag.image, newestSequence: tag.sequence });
       }
       expect(await listed(inspection.forgottenTags())).toEqual([]);
+      expect(await listed(inspection.missingImages())).toEqual([]);
       expect(await listed(inspection.missingReferences())).toEqual([]);
     });
 
@@ -131,6 +143,17 @@ export function inspectionContract(name: string, openDatabase: () => Promise<Dat
         expect(digestOf(image.bytes)).toBe(image.digest);
         expect(image.size).toBe(image.bytes.length);
       }
+    });
+
+    test('finds images that a repository links and that are not there, also more than a page of them', async () => {
+      const pushes = Array.from({ length: 205 }, (_, index) => imagePush({ name: `image ${index}` }));
+      for (const push of pushes) await repositories.putManifest(push);
+      const kept = imagePush({ repository: other, name: 'kept' });
+      await repositories.putManifest(kept);
+      await forgetImages(pushes.map((push) => push.digest));
+      const found = await listed(inspection.missingImages());
+      expect(found.every(({ repository }) => repository === app)).toBe(true);
+      expect(found.map(({ image }) => image).sort()).toEqual(pushes.map((push) => push.digest).sort());
     });
 
     test.each([

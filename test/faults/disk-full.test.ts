@@ -1,4 +1,4 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { readdir, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -19,10 +19,13 @@ const mounted =
   isRoot &&
   spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=24m,mode=0700', 'tmpfs', folder], { stdio: 'ignore' }).status === 0;
 
-afterAll(() => {
-  if (mounted) execFileSync('umount', ['--lazy', folder]);
+// At the very end, whatever went wrong in a hook: a mount must not be left behind.
+const cleanUp = (): void => {
+  if (mounted) spawnSync('umount', ['--lazy', folder], { stdio: 'ignore' });
   rmSync(folder, { recursive: true, force: true });
-});
+};
+process.once('exit', cleanUp);
+afterAll(cleanUp);
 
 if (mounted) fullDisk();
 else if (isRoot) skipLoudly('a full disk', 'mounting a tmpfs was refused');
@@ -37,7 +40,7 @@ function fullDisk(): void {
   const blobs = new Map<string, Buffer>();
   const manifests = new Map<string, Buffer>();
   let registry: RegistryProcess | undefined;
-  let client: RegistryClient;
+  let client = new RegistryClient('http://127.0.0.1:9');
 
   beforeAll(async () => {
     await writeFile(ballast, Buffer.alloc(6 * 1024 * 1024));

@@ -74,7 +74,7 @@ describe('a server with a certificate from files', () => {
     await write(young);
     await refresh.run();
     const answer = new Promise<string>((resolve) =>
-      socket.once('data', (data) => {
+      socket.once('data', (data: Buffer) => {
         resolve(data.toString());
       }),
     );
