@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
 import type { Context, Middleware } from 'koa';
 import type { Logger } from 'pino';
 import type { Principal } from './auth/principal.js';
@@ -9,10 +10,12 @@ import type { Metrics } from './metrics.js';
  * query and the headers, which may hold secrets, are never written.
  */
 export function requestLog(log: Logger, metrics: Metrics): Middleware {
+  // What earlier requests on a connection were counted for: when a handler runs, its request has been read in part.
+  const counted = new WeakMap<Socket, { readonly bytesRead: number; readonly bytesWritten: number }>();
   return async (ctx, next) => {
     const began = process.hrtime.bigint();
     const { socket } = ctx.req;
-    const { bytesRead, bytesWritten } = socket;
+    const { bytesRead, bytesWritten } = counted.get(socket) ?? { bytesRead: 0, bytesWritten: 0 };
     const id = randomUUID();
     ctx.state['requestId'] = id;
     ctx.set('X-Request-Id', id);
@@ -22,6 +25,7 @@ export function requestLog(log: Logger, metrics: Metrics): Middleware {
       const code = ctx.res.statusCode;
       const received = socket.bytesRead - bytesRead;
       const sent = socket.bytesWritten - bytesWritten;
+      counted.set(socket, { bytesRead: socket.bytesRead, bytesWritten: socket.bytesWritten });
       metrics.requests.inc({ method: ctx.method, route, code });
       metrics.requestSeconds.observe({ method: ctx.method, route }, seconds);
       metrics.receivedBytes.inc(Math.max(received, 0));

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { configEntries, ConfigError, loadConfig, type Config } from '../src/config.js';
-import { temporaryFolder } from './contracts/temporary-folder.js';
+import { temporaryFolder } from './support/temporary-folder.js';
 
 type Environment = Readonly<Record<string, string>>;
 

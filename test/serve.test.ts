@@ -16,7 +16,7 @@ import { Metrics } from '../src/metrics.js';
 import { openBlobStore, openDatabase } from '../src/registry-files.js';
 import { startRegistry, type RunningRegistry } from '../src/serve.js';
 import { CertificateAuthority } from '../src/tls/certificate-authority.js';
-import { temporaryFolder } from './contracts/temporary-folder.js';
+import { temporaryFolder } from './support/temporary-folder.js';
 
 const silent = pino({ level: 'silent' });
 const adminPassword = 'admin-secret';

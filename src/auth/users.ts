@@ -16,7 +16,7 @@ export function parseUserName(name: string): string {
 }
 
 /**
- * Makes user `admin` when there is no user yet.
+ * Makes user `admin` when nobody is an administrator, as at the first start.
  *
  * @param passwordPath where a generated password is left, readable by its owner only
  * @returns whether `passwordPath` holds the password
@@ -26,7 +26,7 @@ export async function ensureAdmin(
   password: string | undefined,
   passwordPath: string,
 ): Promise<{ readonly generated: boolean }> {
-  if ((await users.countUsers()) > 0) return { generated: existsSync(passwordPath) };
+  if ((await users.countAdmins()) > 0) return { generated: existsSync(passwordPath) };
   // A file left by a first start that died holds a password nobody could have used.
   const chosen = password ?? generatePassword();
   if (password === undefined) await writeFileDurably(passwordPath, `${chosen}\n`, 0o600);

@@ -1,10 +1,11 @@
+import { rm } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { Command } from 'commander';
 import { generatePassword, hashPassword } from '../auth/passwords.js';
-import { parseUserName, readHtpasswd } from '../auth/users.js';
+import { adminName, parseUserName, readHtpasswd } from '../auth/users.js';
 import { KyselyUserRecords } from '../metadata/kysely-user-records.js';
 import type { UserRecord, UserRecords } from '../metadata/user-records.js';
-import { openDatabase } from '../registry-files.js';
+import { adminPasswordPath, openDatabase } from '../registry-files.js';
 import { configOf } from './config-of.js';
 import { UsageError } from './usage-error.js';
 
@@ -45,6 +46,8 @@ export function userCommand(): Command {
         if (existing === undefined) throw new UsageError(`there is no user ${name}; see "weir user list"`);
         const { password, say } = await choosePassword(options.passwordStdin === true);
         await users.putUser({ ...existing, passwordHash: await hash(password) });
+        // The file of the first start would now name a password that is none.
+        if (name === adminName) await rm(adminPasswordPath(configOf(command)), { force: true });
         process.stdout.write(`changed the password of ${name}${say}\n`);
       }),
     );

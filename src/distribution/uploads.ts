@@ -148,19 +148,21 @@ export class UploadService {
     await this.#exclusively(key, (upload) => this.#discard(upload.id));
   }
 
-  /** Gives up sessions that have rested too long. @returns how many */
+  /** Gives up sessions that have rested too long, at most a hundred. @returns how many */
   async expire(): Promise<number> {
     const since = new Date(this.#now().getTime() - this.#expireMs);
     const stale = await this.#uploads.listStaleUploads(since, 100);
-    for (const id of stale) await this.#discardIdle(id);
-    return stale.length;
+    let discarded = 0;
+    for (const id of stale) if (await this.#discardIdle(id)) discarded += 1;
+    return discarded;
   }
 
-  async #discardIdle(id: string): Promise<void> {
-    if (this.#busy.has(id)) return;
+  async #discardIdle(id: string): Promise<boolean> {
+    if (this.#busy.has(id)) return false;
     this.#busy.add(id);
     try {
       await this.#discard(id);
+      return true;
     } finally {
       this.#busy.delete(id);
     }

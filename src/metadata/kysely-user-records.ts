@@ -23,10 +23,11 @@ export class KyselyUserRecords implements UserRecords {
     return this.#db.selectFrom('user').select(['name', 'password_hash as passwordHash', 'role']);
   }
 
-  async countUsers(): Promise<number> {
+  async countAdmins(): Promise<number> {
     const row = await this.#db
       .selectFrom('user')
       .select(({ fn }) => fn.countAll<number>().as('count'))
+      .where('role', '=', 'admin')
       .executeTakeFirstOrThrow();
     return row.count;
   }

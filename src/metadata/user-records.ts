@@ -19,7 +19,7 @@ export interface RefreshTokenRecord {
 export interface UserRecords {
   findUser(name: string): Promise<UserRecord | undefined>;
   listUsers(): Promise<UserRecord[]>;
-  countUsers(): Promise<number>;
+  countAdmins(): Promise<number>;
 
   /** Adds a user, or replaces one of that name together with every refresh token given to the old password. */
   putUser(user: UserRecord): Promise<void>;

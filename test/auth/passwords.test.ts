@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { generatePassword, hashPassword, normalizeHash, PasswordChecker } from '../../src/auth/passwords.js';
 import { KyselyUserRecords } from '../../src/metadata/kysely-user-records.js';
 import { openSqlite } from '../../src/metadata/sqlite.js';
-import { temporaryFolder } from '../contracts/temporary-folder.js';
+import { temporaryFolder } from '../support/temporary-folder.js';
 
 /** What `htpasswd -nbB alice 'correct horse'` of Apache 2.4 printed. */
 const htpasswdHash = '$2y$05$yyqOItScZADetr1f9oY/5..SrRSEUwrSUx1/XuZifHg5q/UPAw6LC';

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { userPrincipal } from '../../src/auth/principal.js';
 import { SigningKeys } from '../../src/auth/signing-keys.js';
 import { RegistryTokens } from '../../src/auth/tokens.js';
-import { temporaryFolder } from '../contracts/temporary-folder.js';
+import { temporaryFolder } from '../support/temporary-folder.js';
 
 const hourMs = 3_600_000;
 const user = userPrincipal('ada', 'user');

@@ -5,7 +5,7 @@ import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { ensureAdmin, parseUserName, readHtpasswd } from '../../src/auth/users.js';
 import { KyselyUserRecords } from '../../src/metadata/kysely-user-records.js';
 import { openSqlite } from '../../src/metadata/sqlite.js';
-import { temporaryFolder } from '../contracts/temporary-folder.js';
+import { temporaryFolder } from '../support/temporary-folder.js';
 
 const hash = '$2y$05$yyqOItScZADetr1f9oY/5..SrRSEUwrSUx1/XuZifHg5q/UPAw6LC';
 
@@ -56,7 +56,7 @@ describe('the first start', () => {
 
   test('makes no user when the configured password is too long', async () => {
     await expect(ensureAdmin(users, 'x'.repeat(73), passwordPath)).rejects.toThrow(RangeError);
-    expect(await users.countUsers()).toBe(0);
+    expect(await users.countAdmins()).toBe(0);
   });
 });
 

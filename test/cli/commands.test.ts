@@ -13,7 +13,7 @@ import { configEntries } from '../../src/config.js';
 import { KyselyUserRecords } from '../../src/metadata/kysely-user-records.js';
 import { openSqlite } from '../../src/metadata/sqlite.js';
 import type { UserRecord } from '../../src/metadata/user-records.js';
-import { temporaryFolder } from '../contracts/temporary-folder.js';
+import { temporaryFolder } from '../support/temporary-folder.js';
 
 /** What `htpasswd -nbB alice 'correct horse'` of Apache 2.4 printed, without the name. */
 const hash = '$2y$05$yyqOItScZADetr1f9oY/5..SrRSEUwrSUx1/XuZifHg5q/UPAw6LC';

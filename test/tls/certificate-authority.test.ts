@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { CertificateAuthority, machineNames, type ServerCertificate } from '../../src/tls/certificate-authority.js';
-import { temporaryFolder } from '../contracts/temporary-folder.js';
+import { temporaryFolder } from '../support/temporary-folder.js';
 
 const dayMs = 86_400_000;
 const names = ['localhost', '127.0.0.1', '::1', 'registry.example.org'];

@@ -7,7 +7,7 @@ import { connect } from 'node:tls';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { CertificateAuthority, type ServerCertificate } from '../../src/tls/certificate-authority.js';
 import { CertificateRefresh, certificateFiles } from '../../src/tls/server-certificates.js';
-import { temporaryFolder } from '../contracts/temporary-folder.js';
+import { temporaryFolder } from '../support/temporary-folder.js';
 
 describe('a server with a certificate from files', () => {
   let folder: string;
