@@ -1,15 +1,24 @@
 import { defineConfig } from 'vitest/config';
 
+const programTests = ['test/faults/**/*.test.ts', 'test/cli/program.test.ts'];
+
 export default defineConfig({
   test: {
+    // One a core: what the tests wait for is mostly the disk and the other end of a socket.
+    maxWorkers: '100%',
     projects: [
       // The inner loop: rules, and the HTTP API of a registry inside the test process.
-      { test: { name: 'fast', include: ['test/**/*.test.ts'], exclude: ['test/faults/**'], testTimeout: 20_000 } },
-      // The built program, killed and traced.
-      { test: { name: 'faults', include: ['test/faults/**/*.test.ts'], testTimeout: 900_000, hookTimeout: 120_000 } },
+      { test: { name: 'fast', include: ['test/**/*.test.ts'], exclude: programTests, testTimeout: 20_000 } },
+      // The built program, called, killed and traced.
+      { test: { name: 'faults', include: programTests, testTimeout: 900_000, hookTimeout: 120_000 } },
       // The built program, spoken to by the official suite and by real clients.
       {
-        test: { name: 'conformance', include: ['conformance/**/*.test.ts'], testTimeout: 600_000, hookTimeout: 300_000 },
+        test: {
+          name: 'conformance',
+          include: ['conformance/**/*.test.ts'],
+          testTimeout: 600_000,
+          hookTimeout: 300_000,
+        },
       },
     ],
   },

@@ -7,7 +7,7 @@ import { findProgram, goBin, pins, root } from './tools.mjs';
 
 const { ensureInstalled, ensureBuilt } = createRequire(import.meta.url)('../bin/ensure-built.cjs');
 
-ensureInstalled({ dev: true });
+ensureInstalled();
 compileBench();
 const { main } = await import(pathToFileURL(path.join(root, '.cache', 'bench', 'main.js')).href);
 try {
