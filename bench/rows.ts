@@ -47,7 +47,7 @@ export function rateRows(sizes: Sizes): readonly RateRow[] {
       name: `push ${mebibytes(sizes.bigBlob)}, streamed`,
       unit: 'MB/s',
       async prepare(client) {
-        await client.pushStreamed(makeBlob(16 * MiB));
+        await client.pushStreamed(makeBlob(sizes.bigBlob / 4));
         const blob = makeBlob(sizes.bigBlob);
         return async () => {
           await client.pushStreamed(blob);
@@ -60,7 +60,7 @@ export function rateRows(sizes: Sizes): readonly RateRow[] {
       unit: 'blobs/s',
       async prepare(client) {
         const push = (blob: Blob): Promise<void> => client.pushMonolithic(blob);
-        await inParallel(8, makeBlobs(16, MiB), push);
+        await inParallel(8, makeBlobs(2 * sizes.smallBlobs, MiB / 4), push);
         const blobs = makeBlobs(sizes.smallBlobs, MiB);
         return async () => {
           await inParallel(8, blobs, push);
@@ -101,7 +101,7 @@ export function rateRows(sizes: Sizes): readonly RateRow[] {
       async prepare(client) {
         const request = await client.pushImage('latest', makeBlob(MiB));
         await client.verify(request);
-        await repeat(client, request, 1);
+        await repeat(client, request, sizes.seconds);
         return () => repeat(client, request, sizes.seconds);
       },
     },
@@ -112,7 +112,7 @@ export function rateRows(sizes: Sizes): readonly RateRow[] {
         const blob = makeBlob(MiB);
         await client.pushMonolithic(blob);
         const request = client.blobHeadRequest(blob);
-        await repeat(client, request, 1);
+        await repeat(client, request, sizes.seconds);
         return () => repeat(client, request, sizes.seconds);
       },
     },

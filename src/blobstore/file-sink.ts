@@ -7,7 +7,7 @@ import type { AppendOptions, ByteObserver } from './blob-store.js';
 const writeSize = 1024 * 1024;
 
 /** Written but not yet on the disk; beyond it the disk is set to work while more bytes come in. */
-const writebackSize = 32 * 1024 * 1024;
+const writebackSize = 8 * 1024 * 1024;
 
 /** Streams a source into a sink. @returns why the source broke off; what the store did wrong is thrown */
 export async function receive(source: Readable, sink: FileSink): Promise<Error | undefined> {

@@ -20,7 +20,7 @@ Exit codes: 0 stopped, 1 failure, 2 configuration not valid, 4 stopped with requ
       const log = pino(
         { level: config.logLevel, base: null },
         // Collected and written in the background: a log line must not hold up an answer.
-        pino.destination({ dest: 2, sync: false, minLength: 4096 }),
+        pino.destination({ dest: 2, sync: false, minLength: 16_000 }),
       );
       const flush = setInterval(() => {
         log.flush();

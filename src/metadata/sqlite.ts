@@ -12,6 +12,7 @@ import {
   type SqliteDialectConfig,
 } from 'kysely';
 import { LRUCache } from 'lru-cache';
+import { offerDirectReads } from './compiled-query.js';
 import { migrations } from './migrations/index.js';
 import type { Database, Schema } from './schema.js';
 
@@ -31,6 +32,8 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
   raw.pragma('synchronous = FULL');
   raw.pragma('foreign_keys = ON');
   raw.pragma('busy_timeout = 5000');
+  // Made when there is a schema to read, and closed with the other.
+  const readers: SqliteDatabase.Database[] = [];
   const statements = new LRUCache<string, SqliteDatabase.Statement>({ max: 500 });
   const db = new Kysely<Schema>({
     dialect: new ImmediateSqliteDialect({
@@ -43,12 +46,28 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
           statements.set(sql, statement);
           return statement;
         },
-        close: () => raw.close(),
+        close: () => {
+          for (const reader of readers) reader.close();
+          raw.close();
+        },
       },
     }),
     ...(options.onQuery && { log: (event) => options.onQuery?.(event.queryDurationMillis) }),
   });
   await migrate(db);
+  // A connection beside the one that writes: it sees only what is committed, and waits for nobody.
+  const reads = new SqliteDatabase(path, { readonly: true });
+  reads.pragma('busy_timeout = 5000');
+  readers.push(reads);
+  offerDirectReads(db, (sql) => {
+    const statement = reads.prepare(sql);
+    return (parameters) => {
+      const began = performance.now();
+      const row = statement.get(...parameters);
+      options.onQuery?.(performance.now() - began);
+      return row;
+    };
+  });
   return db;
 }
 
