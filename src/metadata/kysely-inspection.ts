@@ -19,9 +19,8 @@ export class KyselyInspection implements Inspection {
   }
 
   async *tags(): AsyncIterable<InspectedTag> {
-    let last = { repositoryId: 0, name: '' as Tag };
-    for (;;) {
-      const rows = await this.#db
+    const rows = byPages({ repositoryId: 0, name: '' as Tag }, (last) =>
+      this.#db
         .selectFrom('tag')
         .innerJoin('repository', 'repository.id', 'tag.repository_id')
         .leftJoin('repository_image', (join) =>
@@ -55,25 +54,21 @@ export class KyselyInspection implements Inspection {
         .orderBy('tag.repository_id')
         .orderBy('tag.name')
         .limit(pageSize)
-        .execute();
-      for (const { linkedImage, newestImage, ...row } of rows) {
-        yield {
-          ...row,
-          newestSequence: row.newestSequence ?? 0,
-          linked: linkedImage !== null,
-          newestImage: newestImage ?? undefined,
-        };
-      }
-      const end = rows.at(-1);
-      if (end === undefined) return;
-      last = end;
+        .execute(),
+    );
+    for await (const { linkedImage, newestImage, ...row } of rows) {
+      yield {
+        ...row,
+        newestSequence: row.newestSequence ?? 0,
+        linked: linkedImage !== null,
+        newestImage: newestImage ?? undefined,
+      };
     }
   }
 
   async *forgottenTags(): AsyncIterable<{ readonly repository: RepositoryName; readonly tag: Tag }> {
-    let last = { repositoryId: 0, tag: '' as Tag };
-    for (;;) {
-      const rows = await this.#db
+    yield* byPages({ repositoryId: 0, tag: '' as Tag }, (last) =>
+      this.#db
         .selectFrom('tag_event as event')
         .innerJoin('repository', 'repository.id', 'event.repository_id')
         .leftJoin('tag', (join) =>
@@ -93,35 +88,25 @@ export class KyselyInspection implements Inspection {
         .orderBy('event.repository_id')
         .orderBy('event.tag')
         .limit(pageSize)
-        .execute();
-      yield* rows;
-      const end = rows.at(-1);
-      if (end === undefined) return;
-      last = end;
-    }
+        .execute(),
+    );
   }
 
   async *images(): AsyncIterable<InspectedImage> {
-    let last = '' as Digest;
-    for (;;) {
-      const rows = await this.#db
+    yield* byPages({ digest: '' as Digest }, (last) =>
+      this.#db
         .selectFrom('image')
         .select(['digest', 'size', 'bytes'])
-        .where('digest', '>', last)
+        .where('digest', '>', last.digest)
         .orderBy('digest')
         .limit(imagePageSize)
-        .execute();
-      yield* rows;
-      const end = rows.at(-1);
-      if (end === undefined) return;
-      last = end.digest;
-    }
+        .execute(),
+    );
   }
 
   async *missingImages(): AsyncIterable<{ readonly repository: RepositoryName; readonly image: Digest }> {
-    let last = { repositoryId: 0, image: '' as Digest };
-    for (;;) {
-      const rows = await this.#db
+    yield* byPages({ repositoryId: 0, image: '' as Digest }, (last) =>
+      this.#db
         .selectFrom('repository_image')
         .innerJoin('repository', 'repository.id', 'repository_image.repository_id')
         .leftJoin('image', 'image.digest', 'repository_image.image')
@@ -133,30 +118,22 @@ export class KyselyInspection implements Inspection {
         .orderBy('repository_image.repository_id')
         .orderBy('repository_image.image')
         .limit(pageSize)
-        .execute();
-      yield* rows;
-      const end = rows.at(-1);
-      if (end === undefined) return;
-      last = end;
-    }
+        .execute(),
+    );
   }
 
   async *missingReferences(): AsyncIterable<MissingReference> {
-    let last = { repositoryId: 0, image: '' as Digest };
-    for (;;) {
-      const links = await this.#db
+    const links = byPages({ repositoryId: 0, image: '' as Digest }, (last) =>
+      this.#db
         .selectFrom('repository_image')
         .select(['repository_id as repositoryId', 'image', 'sparse'])
         .where(sql<boolean>`(repository_id, image) > (${last.repositoryId}, ${last.image})`)
         .orderBy('repository_id')
         .orderBy('image')
         .limit(pageSize)
-        .execute();
-      for (const link of links) if (link.sparse === 0) yield* await this.#missingOf(link.repositoryId, link.image);
-      const end = links.at(-1);
-      if (end === undefined) return;
-      last = end;
-    }
+        .execute(),
+    );
+    for await (const link of links) if (link.sparse === 0) yield* await this.#missingOf(link.repositoryId, link.image);
   }
 
   #missingOf(repositoryId: number, image: Digest): Promise<MissingReference[]> {
@@ -182,20 +159,15 @@ export class KyselyInspection implements Inspection {
   }
 
   async *blobs(): AsyncIterable<BlobRecord> {
-    let last = '' as Digest;
-    for (;;) {
-      const rows = await this.#db
+    yield* byPages({ digest: '' as Digest }, (last) =>
+      this.#db
         .selectFrom('blob')
         .select(['digest', 'size', 'location'])
-        .where('digest', '>', last)
+        .where('digest', '>', last.digest)
         .orderBy('digest')
         .limit(pageSize)
-        .execute();
-      yield* rows;
-      const end = rows.at(-1);
-      if (end === undefined) return;
-      last = end.digest;
-    }
+        .execute(),
+    );
   }
 
   findBlob(digest: Digest): Promise<BlobRecord | undefined> {
@@ -222,4 +194,14 @@ export class KyselyInspection implements Inspection {
       .executeTakeFirst();
     return row !== undefined;
   }
+}
+
+/**
+ * Everything a query finds, page by page.
+ *
+ * @param start a key before every other
+ * @param read the page after a key
+ */
+async function* byPages<Key, Row extends Key>(start: Key, read: (last: Key) => Promise<Row[]>): AsyncGenerator<Row> {
+  for (let page = await read(start); page.length > 0; page = await read(page.at(-1)!)) yield* page;
 }
