@@ -12,6 +12,7 @@ import {
   type SqliteDialectConfig,
 } from 'kysely';
 import { LRUCache } from 'lru-cache';
+import { CommitLog } from './commit-log.js';
 import { offerDirectReads } from './compiled-query.js';
 import { migrations } from './migrations/index.js';
 import type { Database, Schema } from './schema.js';
@@ -23,25 +24,27 @@ export interface SqliteOptions {
 }
 
 /**
- * Opens (and makes, and migrates) the SQLite file. Every commit is on the disk before it returns: the write-ahead log
- * is synced each time, because what a commit precedes is an answer to a client.
+ * Opens (and makes, and migrates) the SQLite file. Every commit is on the disk before its promise resolves, because what
+ * it precedes is an answer to a client. The write-ahead log is synced by us and not by SQLite, which would hold up every
+ * other request meanwhile: commits that come while a sync is under way share the next one.
  */
 export async function openSqlite(path: string, options: SqliteOptions = {}): Promise<Database> {
   const raw = new SqliteDatabase(path);
   raw.pragma('journal_mode = WAL');
-  raw.pragma('synchronous = FULL');
+  // Synced by SQLite around checkpoints only, which is what keeps the file intact.
+  raw.pragma('synchronous = NORMAL');
   raw.pragma('foreign_keys = ON');
   raw.pragma('busy_timeout = 5000');
   // Made when there is a schema to read, and closed with the other.
   const readers: SqliteDatabase.Database[] = [];
   const statements = new LRUCache<string, SqliteDatabase.Statement>({ max: 500 });
+  const changes = raw.prepare<[], number>('select total_changes()').pluck();
+  const log = new CommitLog(`${path}-wal`, () => changes.get()!);
   const db = new Kysely<Schema>({
-    dialect: new ImmediateSqliteDialect({
+    dialect: new WeirSqliteDialect(log, {
       database: {
         // Preparing costs three times what a point query does, and the same few dozen texts come again and again.
         prepare: (sql) => {
-          // A pragma takes effect when it is prepared, not when it is run.
-          if (sql.startsWith('pragma')) return raw.prepare(sql);
           const statement = statements.get(sql) ?? raw.prepare(sql);
           statements.set(sql, statement);
           return statement;
@@ -49,6 +52,7 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
         close: () => {
           for (const reader of readers) reader.close();
           raw.close();
+          log.close();
         },
       },
     }),
@@ -81,16 +85,15 @@ async function migrate(db: Database): Promise<void> {
   });
 }
 
-/**
- * A deferred transaction that reads and then writes fails with SQLITE_BUSY when another process wrote in between,
- * whatever the busy time-out; one that takes the write lock at its beginning waits its turn.
- */
-class ImmediateSqliteDialect extends SqliteDialect {
+/** SQLite with transactions that wait their turn, DDL inside of them, and commits that are synced by us. */
+class WeirSqliteDialect extends SqliteDialect {
   readonly #config: SqliteDialectConfig;
+  readonly #log: CommitLog;
 
-  constructor(config: SqliteDialectConfig) {
+  constructor(log: CommitLog, config: SqliteDialectConfig) {
     super(config);
     this.#config = config;
+    this.#log = log;
   }
 
   override createAdapter(): DialectAdapter {
@@ -98,7 +101,7 @@ class ImmediateSqliteDialect extends SqliteDialect {
   }
 
   override createDriver(): Driver {
-    return new ImmediateSqliteDriver(this.#config);
+    return new WeirSqliteDriver(this.#log, this.#config);
   }
 }
 
@@ -109,7 +112,18 @@ class TransactionalDdlAdapter extends SqliteAdapter {
   }
 }
 
-class ImmediateSqliteDriver extends SqliteDriver {
+class WeirSqliteDriver extends SqliteDriver {
+  readonly #log: CommitLog;
+
+  constructor(log: CommitLog, config: SqliteDialectConfig) {
+    super(config);
+    this.#log = log;
+  }
+
+  /**
+   * A deferred transaction that reads and then writes fails with SQLITE_BUSY when another process wrote in between,
+   * whatever the busy time-out; one that takes the write lock at its beginning waits its turn.
+   */
   override async beginTransaction(connection: DatabaseConnection): Promise<void> {
     await connection.executeQuery(CompiledQuery.raw('begin immediate'));
   }
@@ -121,5 +135,12 @@ class ImmediateSqliteDriver extends SqliteDriver {
     } catch (error) {
       if (!(error instanceof Error && error.message.includes('no transaction is active'))) throw error;
     }
+  }
+
+  /** The next one in line gets the connection while what was committed on it is on its way to the disk. */
+  override async releaseConnection(): Promise<void> {
+    const hasChanged = this.#log.hasChanged();
+    await super.releaseConnection();
+    if (hasChanged) await this.#log.sync();
   }
 }
