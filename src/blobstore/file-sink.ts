@@ -1,31 +1,51 @@
 import type { FileHandle } from 'node:fs/promises';
-import { Writable, type Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { finished, type Readable } from 'node:stream';
 import type { AppendOptions, ByteObserver } from './blob-store.js';
+import { countReceivedMemory } from './received-memory.js';
 
 /** Bytes in one write; a smaller one costs more than its bytes do. */
 const writeSize = 1024 * 1024;
 
 /** Written but not yet on the disk; beyond it the disk is set to work while more bytes come in. */
-const writebackSize = 8 * 1024 * 1024;
+const writebackSize = 32 * 1024 * 1024;
 
-/** Streams a source into a sink. @returns why the source broke off; what the store did wrong is thrown */
+/**
+ * Streams a source into a sink. The events of the source are listened to here, since a pipe costs more for each of the
+ * many small pieces that a socket gives than hashing them does.
+ *
+ * @returns why the source broke off; what the store did wrong is thrown
+ */
 export async function receive(source: Readable, sink: FileSink): Promise<Error | undefined> {
-  try {
-    await pipeline(source, sink);
-    return undefined;
-  } catch (error) {
-    await sink.drain();
-    if (sink.failure !== undefined) throw sink.failure;
-    return error instanceof Error ? error : new Error(String(error));
-  }
+  const interrupted = await new Promise<Error | undefined>((resolve) => {
+    const stop = finished(source, { writable: false }, (error) => {
+      source.off('data', onData);
+      stop();
+      resolve(error ?? undefined);
+    });
+    const fail = () => {
+      stop();
+      source.off('data', onData);
+      // Nobody reads on: what is still to come must not fill memory.
+      source.pause();
+      resolve(undefined);
+    };
+    const onData = (chunk: Buffer) => {
+      if (sink.take(chunk)) return;
+      source.pause();
+      sink.ready().then(() => source.resume(), fail);
+    };
+    source.on('data', onData);
+  });
+  await sink.drain();
+  if (sink.failure !== undefined) throw sink.failure;
+  return interrupted;
 }
 
 /**
  * Writes what it is given at an offset, and shows it to the observer. Bytes are gathered into large writes, and while
  * one is under way the next is gathered.
  */
-export class FileSink extends Writable {
+export class FileSink {
   /** Bytes written since the sink was made; after `drain`, all that the observer saw. */
   appendedBytes = 0;
   /** What went wrong on this side of the stream. */
@@ -37,56 +57,53 @@ export class FileSink extends Writable {
   #gathered: Buffer[] = [];
   #gatheredBytes = 0;
   #seenBytes = 0;
+  #isWriting = false;
   #writing: Promise<void> = Promise.resolve();
   #writeback: Promise<void> = Promise.resolve();
   #unsyncedBytes = 0;
 
   constructor(file: FileHandle, { offset, observer, maxBytes }: AppendOptions) {
-    super({ highWaterMark: writeSize / 4 });
     this.#file = file;
     this.#offset = offset;
     this.#observer = observer;
     this.#maxBytes = maxBytes ?? Infinity;
   }
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
+  /** @returns false when the source has to wait until the sink is ready for more */
+  take(chunk: Buffer): boolean {
+    if (this.failure !== undefined) return false;
     this.#seenBytes += chunk.length;
     if (this.#seenBytes > this.#maxBytes) {
       this.failure = new RangeError(`more than ${this.#maxBytes} bytes`);
-      callback(this.failure);
-      return;
+      return false;
     }
     this.#observer.update(chunk);
     this.#gathered.push(chunk);
     this.#gatheredBytes += chunk.length;
-    if (this.#gatheredBytes < writeSize) {
-      callback();
-      return;
-    }
-    // At most one write is under way: the stream waits here when the disk is slower than the client.
-    this.#writing.then(
-      () => {
-        this.#writeGathered();
-        callback();
-      },
-      () => {
-        callback(this.failure);
-      },
-    );
+    if (this.#gatheredBytes < writeSize) return true;
+    // At most one write is under way: the source waits when the disk is slower than the client.
+    if (this.#isWriting) return false;
+    this.#writeGathered();
+    return true;
   }
 
-  override _final(callback: (error?: Error | null) => void): void {
-    this.drain().then(() => {
-      callback();
-    }, callback);
+  /** Resolves when there is room for more. @throws {Error} the failure, when there will never be */
+  async ready(): Promise<void> {
+    await this.#writing.catch(() => undefined);
+    if (this.failure !== undefined) throw this.failure;
+    if (this.#gatheredBytes >= writeSize) this.#writeGathered();
   }
 
   /** Writes what was gathered, also of a stream that broke off, and resolves when nothing is under way any more. */
   async drain(): Promise<void> {
-    await this.#writing;
-    this.#writeGathered();
-    await this.#writing;
-    await this.#writeback;
+    await this.#settle();
+    if (this.failure === undefined) this.#writeGathered();
+    await this.#settle();
+  }
+
+  async #settle(): Promise<void> {
+    await this.#writing.catch(() => undefined);
+    await this.#writeback.catch(() => undefined);
   }
 
   #writeGathered(): void {
@@ -95,11 +112,14 @@ export class FileSink extends Writable {
     if (size === 0) return;
     this.#gathered = [];
     this.#gatheredBytes = 0;
-    this.#writing = this.#write(buffers, size);
+    this.#isWriting = true;
+    this.#writing = this.#write(buffers, size).finally(() => {
+      this.#isWriting = false;
+    });
     this.#noteFailure(this.#writing);
   }
 
-  /** Whoever waits for the work next is told as well; until then it must not count as unhandled. */
+  /** Whoever looks next is told; until then it must not count as unhandled. */
   #noteFailure(work: Promise<void>): void {
     work.catch((error: unknown) => {
       this.failure ??= error instanceof Error ? error : new Error(String(error));
@@ -109,6 +129,7 @@ export class FileSink extends Writable {
   async #write(buffers: Buffer[], size: number): Promise<void> {
     await writeFully(this.#file, buffers, size, this.#offset + this.appendedBytes);
     this.appendedBytes += size;
+    countReceivedMemory(size);
     this.#unsyncedBytes += size;
     if (this.#unsyncedBytes < writebackSize) return;
     await this.#writeback;
