@@ -1,15 +1,4 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { open, type FileHandle } from 'node:fs/promises';
-
-const unsynced = new AsyncLocalStorage<true>();
-
-/**
- * For a write whose loss in a power failure would harm nobody: it is visible at once to everyone, and on the disk with
- * the next commit at the latest. It spares the wait for the disk.
- */
-export function withoutSync<T>(write: () => Promise<T>): Promise<T> {
-  return unsynced.run(true, write);
-}
 
 /** Makes commits durable: the write-ahead log of a SQLite file, synced in the background. */
 export class CommitLog {
@@ -29,17 +18,20 @@ export class CommitLog {
     this.#countChanges = countChanges;
   }
 
-  /** Whether anything was written since this was last asked, that has to be on the disk before anyone is told. */
-  hasChanged(): boolean {
+  /** Rows written since this was last asked. */
+  countWritten(): number {
     const changes = this.#countChanges();
-    const hasChanged = changes !== this.#counted;
+    const written = changes - this.#counted;
     this.#counted = changes;
-    return hasChanged && unsynced.getStore() === undefined;
+    return written;
   }
 
   /**
    * Resolves when all that was committed before this call is on the disk. Calls that come while a sync is under way wait
    * for the one after it, together.
+   *
+   * A sync that failed may have lost pages that the next one, which would succeed, knows nothing of. So one that failed is
+   * the last: nothing is acknowledged any more until the registry is started again and reads what the disk has.
    */
   sync(): Promise<void> {
     if (this.#next !== undefined) return this.#next;
@@ -56,10 +48,6 @@ export class CommitLog {
     void this.#file?.then((file) => file.close());
   }
 
-  /**
-   * A sync that failed may have lost pages that the next one, which succeeds, knows nothing of. So one that failed is the
-   * last: nothing is acknowledged any more until the registry is started again and reads what the disk has.
-   */
   async #sync(): Promise<void> {
     this.#file ??= open(this.#path, 'r+');
     await (await this.#file).datasync();

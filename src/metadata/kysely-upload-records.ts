@@ -1,5 +1,5 @@
 import type { Database } from './schema.js';
-import { withoutSync } from './commit-log.js';
+import { withoutSync } from './without-sync.js';
 import type { UploadRecord, UploadRecords } from './upload-records.js';
 
 /** UploadRecords in SQL. */
@@ -16,7 +16,7 @@ export class KyselyUploadRecords implements UploadRecords {
     const at = this.#now().getTime();
     const row = { ...upload, digest_so_far: digestSoFar, started_at: at, updated_at: at };
     // Nothing was received yet that could be lost with the session, and the first progress syncs it as well.
-    await withoutSync(() => this.#db.insertInto('upload').values(row).execute());
+    await withoutSync(this.#db, (db) => db.insertInto('upload').values(row).execute());
   }
 
   findUpload(id: string): Promise<UploadRecord | undefined> {

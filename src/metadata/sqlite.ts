@@ -16,6 +16,8 @@ import { CommitLog } from './commit-log.js';
 import { offerDirectReads } from './compiled-query.js';
 import { migrations } from './migrations/index.js';
 import type { Database, Schema } from './schema.js';
+import { SnapshotReads } from './snapshot-reads.js';
+import { offerWithoutSync } from './without-sync.js';
 
 /** How to open a SQLite file. */
 export interface SqliteOptions {
@@ -35,13 +37,14 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
   raw.pragma('synchronous = NORMAL');
   raw.pragma('foreign_keys = ON');
   raw.pragma('busy_timeout = 5000');
-  // Made when there is a schema to read, and closed with the other.
-  const readers: SqliteDatabase.Database[] = [];
+  // Made when there is a schema to read.
+  let reads: SnapshotReads | undefined;
   const statements = new LRUCache<string, SqliteDatabase.Statement>({ max: 500 });
   const changes = raw.prepare<[], number>('select total_changes()').pluck();
   const log = new CommitLog(`${path}-wal`, () => changes.get()!);
+  const onCommit = () => reads?.renew();
   const db = new Kysely<Schema>({
-    dialect: new WeirSqliteDialect(log, {
+    dialect: new WeirSqliteDialect({ log, onCommit }, {
       database: {
         // Preparing costs three times what a point query does, and the same few dozen texts come again and again.
         prepare: (sql) => {
@@ -50,7 +53,7 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
           return statement;
         },
         close: () => {
-          for (const reader of readers) reader.close();
+          reads?.close();
           raw.close();
           log.close();
         },
@@ -59,18 +62,13 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
     ...(options.onQuery && { log: (event) => options.onQuery?.(event.queryDurationMillis) }),
   });
   await migrate(db);
-  // A connection beside the one that writes: it sees only what is committed, and waits for nobody.
-  const reads = new SqliteDatabase(path, { readonly: true });
-  reads.pragma('busy_timeout = 5000');
-  readers.push(reads);
-  offerDirectReads(db, (sql) => {
-    const statement = reads.prepare(sql);
-    return (parameters) => {
-      const began = performance.now();
-      const row = statement.get(...parameters);
-      options.onQuery?.(performance.now() - began);
-      return row;
-    };
+  const connection = new SqliteDatabase(path, { readonly: true });
+  connection.pragma('busy_timeout = 5000');
+  reads = new SnapshotReads(connection, options.onQuery ?? (() => undefined));
+  offerDirectReads(db, reads.prepare);
+  offerWithoutSync(db, () => {
+    log.countWritten();
+    onCommit();
   });
   return db;
 }
@@ -85,15 +83,21 @@ async function migrate(db: Database): Promise<void> {
   });
 }
 
+/** What has to hear of commits. */
+interface CommitListeners {
+  readonly log: CommitLog;
+  readonly onCommit: () => void;
+}
+
 /** SQLite with transactions that wait their turn, DDL inside of them, and commits that are synced by us. */
 class WeirSqliteDialect extends SqliteDialect {
   readonly #config: SqliteDialectConfig;
-  readonly #log: CommitLog;
+  readonly #listeners: CommitListeners;
 
-  constructor(log: CommitLog, config: SqliteDialectConfig) {
+  constructor(listeners: CommitListeners, config: SqliteDialectConfig) {
     super(config);
     this.#config = config;
-    this.#log = log;
+    this.#listeners = listeners;
   }
 
   override createAdapter(): DialectAdapter {
@@ -101,7 +105,7 @@ class WeirSqliteDialect extends SqliteDialect {
   }
 
   override createDriver(): Driver {
-    return new WeirSqliteDriver(this.#log, this.#config);
+    return new WeirSqliteDriver(this.#listeners, this.#config);
   }
 }
 
@@ -113,11 +117,11 @@ class TransactionalDdlAdapter extends SqliteAdapter {
 }
 
 class WeirSqliteDriver extends SqliteDriver {
-  readonly #log: CommitLog;
+  readonly #listeners: CommitListeners;
 
-  constructor(log: CommitLog, config: SqliteDialectConfig) {
+  constructor(listeners: CommitListeners, config: SqliteDialectConfig) {
     super(config);
-    this.#log = log;
+    this.#listeners = listeners;
   }
 
   /**
@@ -139,8 +143,10 @@ class WeirSqliteDriver extends SqliteDriver {
 
   /** The next one in line gets the connection while what was committed on it is on its way to the disk. */
   override async releaseConnection(): Promise<void> {
-    const hasChanged = this.#log.hasChanged();
+    const { log, onCommit } = this.#listeners;
+    const written = log.countWritten();
+    if (written > 0) onCommit();
     await super.releaseConnection();
-    if (hasChanged) await this.#log.sync();
+    if (written > 0) await log.sync();
   }
 }
