@@ -83,6 +83,8 @@ export function stopReading(request: IncomingMessage): void {
   }, 50).unref();
   const stop = () => {
     clearInterval(timer);
+    // A connection outlives many requests.
+    socket.removeListener('close', stop);
   };
   request.once('end', stop).once('close', stop);
   socket.once('close', stop);

@@ -37,38 +37,38 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
   raw.pragma('synchronous = NORMAL');
   raw.pragma('foreign_keys = ON');
   raw.pragma('busy_timeout = 5000');
-  // Made when there is a schema to read.
-  let reads: SnapshotReads | undefined;
+  const connection = new SqliteDatabase(path, { readonly: true });
+  connection.pragma('busy_timeout = 5000');
+  const reads = new SnapshotReads(connection, options.onQuery ?? (() => undefined));
   const statements = new LRUCache<string, SqliteDatabase.Statement>({ max: 500 });
   const changes = raw.prepare<[], number>('select total_changes()').pluck();
   const log = new CommitLog(`${path}-wal`, () => changes.get()!);
-  const onCommit = () => reads?.renew();
   const db = new Kysely<Schema>({
-    dialect: new WeirSqliteDialect({ log, onCommit }, {
-      database: {
-        // Preparing costs three times what a point query does, and the same few dozen texts come again and again.
-        prepare: (sql) => {
-          const statement = statements.get(sql) ?? raw.prepare(sql);
-          statements.set(sql, statement);
-          return statement;
-        },
-        close: () => {
-          reads?.close();
-          raw.close();
-          log.close();
+    dialect: new WeirSqliteDialect(
+      { log, onCommit: reads.renew },
+      {
+        database: {
+          // Preparing costs three times what a point query does, and the same few dozen texts come again and again.
+          prepare: (sql) => {
+            const statement = statements.get(sql) ?? raw.prepare(sql);
+            statements.set(sql, statement);
+            return statement;
+          },
+          close: () => {
+            reads.close();
+            raw.close();
+            log.close();
+          },
         },
       },
-    }),
+    ),
     ...(options.onQuery && { log: (event) => options.onQuery?.(event.queryDurationMillis) }),
   });
   await migrate(db);
-  const connection = new SqliteDatabase(path, { readonly: true });
-  connection.pragma('busy_timeout = 5000');
-  reads = new SnapshotReads(connection, options.onQuery ?? (() => undefined));
   offerDirectReads(db, reads.prepare);
   offerWithoutSync(db, () => {
     log.countWritten();
-    onCommit();
+    reads.renew();
   });
   return db;
 }

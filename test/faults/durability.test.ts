@@ -1,11 +1,11 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { checkDurability, findFleetingEntries, type DurabilityReport } from './durability.js';
 import { parseTrace } from './trace.js';
 
 const id = 'ab'.repeat(20);
 const digest = `sha256:${'0'.repeat(64)}`;
 const connection = '9<TCP:[127.0.0.1:1->127.0.0.1:2]>';
-const registry = { dataDir: '/d', blobs: new Map([[digest, { location: `ab/${id}`, size: 5 }]]) };
+const registry = { dataDir: '/d', blobs: new Map([[digest, { location: `ab/${id}`, size: 5 }]]), concurrent: false };
 
 const request = String.raw`7 1.0 read(${connection}, "PUT /v2/a/blobs/uploads/${id} HTTP/1.1\r\nHost: x\r\n\r\nbytes", 65536) = 99`;
 const writeBytes = `8 1.0 pwritev(20</d/uploads/${id}>, [{iov_base="bytes", iov_len=5}], 1, 0) = 5`;
@@ -154,8 +154,27 @@ test('what was made without a sync of its folder is fleeting', () => {
   expect(findFleetingEntries(parseTrace(lines.join('\n')), '/d', () => true)).toEqual(['/d', '/d/keys/key']);
 });
 
-function check(lines: readonly string[]): DurabilityReport {
-  return checkDurability(parseTrace(lines.join('\n')), registry);
+describe('when requests run side by side', () => {
+  const page = `7 1.0 pwrite64(19</d/weir.sqlite-wal>, "row ab/${id} end", 4096, 24) = 4096`;
+  const otherPage = '7 1.0 pwrite64(19</d/weir.sqlite-wal>, "row of another", 4096, 24) = 4096';
+  const own = [writeRow, page];
+  const others = [writeRow, otherPage];
+  const before = [request, writeBytes, syncBytes, rename, syncFolder];
+
+  test.each([
+    { name: 'its own is synced', lines: [...own, syncDatabase], violations: 0 },
+    { name: "another's that came after it is not synced yet", lines: [...own, syncDatabase, ...others], violations: 0 },
+    { name: 'it shares a sync with another', lines: [...others, ...own, syncDatabase], violations: 0 },
+    { name: 'its own is not synced', lines: own, violations: 1 },
+    { name: "only another's that came before it is synced", lines: [...others, syncDatabase, ...own], violations: 1 },
+  ])('a commit is looked at by itself: $name', ({ lines, violations }) => {
+    const report = check([...before, ...lines, answer], { ...registry, concurrent: true });
+    expect(report.violations.map(({ missing }) => missing)).toEqual(Array(violations).fill('the sync of the database'));
+  });
+});
+
+function check(lines: readonly string[], { concurrent } = registry): DurabilityReport {
+  return checkDurability(parseTrace(lines.join('\n')), { ...registry, concurrent });
 }
 
 function without(left: string): string[] {

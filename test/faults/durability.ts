@@ -37,6 +37,11 @@ export interface TracedRegistry {
   readonly dataDir: string;
   /** `<xx>/<id>` and size of every blob, by digest. */
   readonly blobs: ReadonlyMap<string, { readonly location: string; readonly size: number }>;
+  /**
+   * Whether requests ran side by side. Then another request's commit may be on its way to the disk when an answer goes out,
+   * and only the answer's own is looked for; otherwise there must be none.
+   */
+  readonly concurrent: boolean;
 }
 
 interface Acknowledgement {
@@ -85,8 +90,11 @@ export function checkDurability(calls: readonly SystemCall[], registry: TracedRe
   const known = new Set<string>();
   const count = { blobs: 0, manifests: 0, progress: 0, others: 0 };
   const answers = [...acknowledgements(calls)];
+  const nameOf = ({ requestLine, status }: Acknowledgement): string => `${requestLine} -> ${status}`;
+  const sent = new Map<string, number>();
+  for (const answer of answers) sent.set(nameOf(answer), (sent.get(nameOf(answer)) ?? 0) + 1);
   for (const answer of answers) {
-    const name = `${answer.requestLine} -> ${answer.status}`;
+    const name = nameOf(answer);
     const report = (missing: Violation['missing'], what: string): void => {
       violations.push({ answer: name, missing, what });
     };
@@ -116,7 +124,13 @@ export function checkDurability(calls: readonly SystemCall[], registry: TracedRe
       report(isWaiting ? 'the row after the sync of the folder' : 'a change of the database', databaseLog);
     }
     if (digest === undefined) known.add(name);
-    if (!isOpening(answer) && !isCommitted(log, answer, answers)) report('the sync of the database', databaseLog);
+    if (isOpening(answer)) continue;
+    const location = digest === undefined ? undefined : registry.blobs.get(digest)?.location;
+    const texts = [location, digest, answer.headers.get('docker-content-digest')].filter((text) => text !== undefined);
+    const committed = registry.concurrent
+      ? isOwnCommitSynced(log, answer, { since, texts, isRepeated: sent.get(name)! > 1 })
+      : isCommitted(log, answer, answers);
+    if (!committed) report('the sync of the database', databaseLog);
   }
   return { violations, ...count };
 }
@@ -184,6 +198,35 @@ function isCommitted(log: FileHistory, answer: Acknowledgement, answers: readonl
       other.begin > commits[0]!.begin,
   );
   return syncs.length > 0 && commits.length <= openings.length;
+}
+
+/**
+ * Whether the commit that an answer speaks of was synced by then: the first one that wrote a page with one of the texts.
+ *
+ * @param since where in the trace the commit cannot have begun yet
+ * @param texts what its rows hold, any of them
+ * @param isRepeated whether others sent the same request, of which only the first one writes anything
+ */
+function isOwnCommitSynced(
+  log: FileHistory,
+  answer: Acknowledgement,
+  {
+    since,
+    texts,
+    isRepeated,
+  }: { readonly since: number; readonly texts: readonly string[]; readonly isRepeated: boolean },
+): boolean {
+  const changes = log.changes.filter(({ begin, end }) => begin > since && end < answer.begin);
+  const pages = changes.filter(({ result }) => result !== 24);
+  // Later ones may be others' that happen to write the same page again.
+  const from = pages.find((page) => texts.some((text) => stringParameters(page)[0]?.includes(text)))?.begin ?? since;
+  const commits = changes.filter(isCommitFrame);
+  // The frame of the last page, whose header says that it ends a commit, may be the very page that was found.
+  const last = changes.filter((change) => change.begin < from).at(-1);
+  const own = last !== undefined && isCommitFrame(last) ? last : commits.find(({ begin }) => begin > from);
+  // Nothing of its own was written: it was so already, and is on the disk if anything is that was there when it was asked.
+  if (own === undefined || isRepeated) return log.syncs.some(({ begin, end }) => begin > since && end < answer.begin);
+  return log.syncs.some(({ begin, end }) => begin > own.end && end < answer.begin);
 }
 
 /** SQLite File Format, "WAL Frame Header Format": 24 bytes, of which the second four are not zero in a commit. */

@@ -55,10 +55,24 @@ describeWithPrograms('what the disk has when the power goes', ['strace'], () => 
         progress: sum(counts.map(({ progress }) => progress)),
       };
     });
-    const report = check(calls);
+    const report = check(calls, { concurrent: true });
     expect(report.violations).toEqual([]);
     expect(report).toMatchObject(acknowledged);
     console.log(`power loss: ${describeReport(report)}`);
+  });
+
+  test('with eight pushers at once, too, a registry that skips the sync of the database is found out', async () => {
+    const { calls } = await trace(
+      (client) =>
+        Promise.all(
+          Array.from({ length: 8 }, (_, index) => pushEverything(client, new Random(`skip ${index}`), 300_000)),
+        ),
+      { preload: [skippedSync], environment: { WEIR_TEST_SKIPPED_SYNC: 'database' } },
+    );
+    const { violations, blobs, manifests } = check(calls, { concurrent: true });
+    expect(new Set(violations.map(({ missing }) => missing))).toEqual(new Set(['the sync of the database']));
+    // All but what a checkpoint happened to sync, and what changed nothing.
+    expect(violations.length).toBeGreaterThan((blobs + manifests) / 2);
   });
 
   test('what the first start makes is in its folder for good', async () => {
@@ -129,7 +143,7 @@ async function trace<Result>(
     tracer: [
       installedProgram('strace'),
       // -D: the registry, not strace, is our child, and gets our signals.
-      ...['-D', '-f', '--seccomp-bpf', '-yy', '-ttt', '-a', '1', '-s', '1500', '-o', output],
+      ...['-D', '-f', '--seccomp-bpf', '-yy', '-ttt', '-a', '1', '-s', '4200', '-o', output],
       ...['-e', `trace=${tracedCalls.join(',')}`],
     ],
   });
@@ -204,8 +218,8 @@ async function pushEverything(client: RegistryClient, random: Random, largest = 
   return counts;
 }
 
-function check(calls: readonly SystemCall[]): DurabilityReport {
-  return checkDurability(calls, { dataDir, blobs: readBlobs() });
+function check(calls: readonly SystemCall[], { concurrent } = { concurrent: false }): DurabilityReport {
+  return checkDurability(calls, { dataDir, blobs: readBlobs(), concurrent });
 }
 
 /** Where the registry has its blobs; no answer says so. */

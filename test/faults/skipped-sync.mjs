@@ -1,7 +1,7 @@
 // Loaded before Weir (node --import): leaves out one of the syncs that durability rests on, so that the checker of
 // power-loss.test.ts has something to find. WEIR_TEST_SKIPPED_SYNC names it.
 import fs from 'node:fs';
-import { createRequire, syncBuiltinESMExports } from 'node:module';
+import { syncBuiltinESMExports } from 'node:module';
 import path from 'node:path';
 
 const skipped = process.env.WEIR_TEST_SKIPPED_SYNC;
@@ -14,7 +14,8 @@ const { sync, datasync } = fileHandle;
 function skipSyncs(isSkipped) {
   const unlessSkipped = (original) =>
     async function () {
-      if (!isSkipped(await this.stat())) await original.call(this);
+      const isDatabase = fs.readlinkSync(`/proc/self/fd/${this.fd}`).endsWith('-wal');
+      if (!isSkipped(await this.stat(), isDatabase)) await original.call(this);
     };
   fileHandle.sync = unlessSkipped(sync);
   fileHandle.datasync = unlessSkipped(datasync);
@@ -22,25 +23,16 @@ function skipSyncs(isSkipped) {
 
 switch (skipped) {
   case 'file':
-    skipSyncs((stats) => stats.isFile());
+    skipSyncs((stats, isDatabase) => stats.isFile() && !isDatabase);
     break;
   case 'folder':
     skipSyncs((stats) => stats.isDirectory());
     break;
-  case 'database': {
-    const Database = createRequire(process.argv[1])('better-sqlite3');
-    const { pragma, prepare } = Database.prototype;
-    // It is switched while the registry runs as well.
-    Database.prototype.prepare = function (source) {
-      return prepare.call(this, source.replace(/^pragma synchronous = .*/i, 'pragma synchronous = off'));
-    };
-    Database.prototype.pragma = function (source, ...rest) {
-      return pragma.call(this, source.replace(/^synchronous = .*/, 'synchronous = OFF'), ...rest);
-    };
+  case 'database':
+    skipSyncs((_stats, isDatabase) => isDatabase);
     break;
-  }
   case 'before the rename': {
-    skipSyncs((stats) => stats.isFile());
+    skipSyncs((stats, isDatabase) => stats.isFile() && !isDatabase);
     const { open, rename } = fs.promises;
     fs.promises.rename = async (from, to) => {
       await rename(from, to);

@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, mkdtemp, rm } from 'node:fs/promises';
+import { copyFile, mkdtemp, open, rm, type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sql } from 'kysely';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { KyselyRepositoryStore } from '../../src/metadata/kysely-repository-store.js';
 import { KyselyUploadRecords } from '../../src/metadata/kysely-upload-records.js';
 import { KyselyUserRecords } from '../../src/metadata/kysely-user-records.js';
@@ -12,6 +12,7 @@ import { migrations } from '../../src/metadata/migrations/index.js';
 import type { Database } from '../../src/metadata/schema.js';
 import { openSqlite } from '../../src/metadata/sqlite.js';
 import { digestOf, type Digest } from '../../src/oci/digest.js';
+import type { Tag } from '../../src/oci/reference.js';
 import { blobRecordsContract } from '../contracts/blob-records.js';
 import { inspectionContract } from '../contracts/inspection.js';
 import { app, imagePush } from '../contracts/pushes.js';
@@ -25,6 +26,9 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'weir-test-'));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 const newPath = () => join(folder, `${(files += 1)}.sqlite`);
 const openEmpty = () => openSqlite(newPath());
@@ -64,8 +68,8 @@ describe('a SQLite file', () => {
 
   test.each([
     { name: 'journal_mode', value: 'wal' },
-    // FULL: the write-ahead log is synced at every commit.
-    { name: 'synchronous', value: 2 },
+    // NORMAL: SQLite syncs around checkpoints, and every commit is synced by us.
+    { name: 'synchronous', value: 1 },
     { name: 'foreign_keys', value: 1 },
     { name: 'busy_timeout', value: 5000 },
   ])('is opened with $name $value', async ({ name, value }) => {
@@ -74,15 +78,74 @@ describe('a SQLite file', () => {
     await db.destroy();
   });
 
-  test('syncs every commit again after a write that need not be synced, also after one that failed', async () => {
-    const db = await openEmpty();
-    const uploads = new KyselyUploadRecords(db);
-    const upload = { id: 'a', repository: app, principal: 'ada', algorithm: 'sha256', size: 0 } as const;
-    await uploads.addUpload({ ...upload, digestSoFar: digestOf('') });
-    expect(await pragma(db, 'synchronous')).toBe(2);
-    await expect(uploads.addUpload({ ...upload, digestSoFar: digestOf('') })).rejects.toThrow();
-    expect(await pragma(db, 'synchronous')).toBe(2);
-    await db.destroy();
+  describe('syncs commits:', () => {
+    const addUser = (db: Database, name: string) =>
+      new KyselyUserRecords(db).addUser({ name, passwordHash: 'x', role: 'user' });
+
+    test('each before it resolves', async () => {
+      const db = await openEmpty();
+      const { syncs } = await watchSyncs();
+      await addUser(db, 'ada');
+      expect(syncs()).toBe(1);
+      await addUser(db, 'bob');
+      expect(syncs()).toBe(2);
+      await db.destroy();
+    });
+
+    test('many with one sync when they come together', async () => {
+      const db = await openEmpty();
+      const { syncs } = await watchSyncs();
+      await Promise.all(Array.from({ length: 50 }, (_, index) => addUser(db, `user-${index}`)));
+      expect(syncs()).toBeGreaterThan(0);
+      expect(syncs()).toBeLessThan(25);
+      await db.destroy();
+    });
+
+    test('but not a read, nor a write that need not be', async () => {
+      const db = await openEmpty();
+      const { syncs } = await watchSyncs();
+      await new KyselyUserRecords(db).listUsers();
+      const uploads = new KyselyUploadRecords(db);
+      const upload = { id: 'a', repository: app, principal: 'ada', algorithm: 'sha256', size: 0 } as const;
+      await uploads.addUpload({ ...upload, digestSoFar: digestOf('') });
+      await expect(uploads.addUpload({ ...upload, digestSoFar: digestOf('') })).rejects.toThrow();
+      expect(syncs()).toBe(0);
+      await addUser(db, 'ada');
+      expect(syncs()).toBe(1);
+      await db.destroy();
+    });
+
+    test('none is acknowledged any more once a sync has failed, until the file is opened again', async () => {
+      const path = newPath();
+      const db = await openSqlite(path);
+      const { failNext } = await watchSyncs();
+      failNext();
+      await expect(addUser(db, 'ada')).rejects.toThrow('EIO');
+      await expect(addUser(db, 'bob')).rejects.toThrow('EIO');
+      await db.destroy();
+      const again = await openSqlite(path);
+      await addUser(again, 'eve');
+      await again.destroy();
+    });
+  });
+
+  test('shows a look-up what was committed the moment before, by this process or another', async () => {
+    const path = newPath();
+    const [first, second] = [await openSqlite(path), await openSqlite(path)];
+    const find = (db: Database) => new KyselyRepositoryStore(db);
+    const stores = [find(first), find(second)] as const;
+    for (let round = 0; round < 20; round += 1) {
+      const push = imagePush({ tags: [`v${round}`] });
+      const reference = { kind: 'tag', tag: `v${round}` as Tag } as const;
+      // Looked for in the same turn, before and after: absence must not be remembered either.
+      expect(await stores[0].findManifest(app, reference)).toBeUndefined();
+      expect(await stores[1].findManifest(app, reference)).toBeUndefined();
+      await stores[round % 2]!.putManifest(push);
+      expect(await stores[0].findManifest(app, reference)).toMatchObject({ digest: push.digest });
+      expect(await stores[1].findManifest(app, reference)).toMatchObject({ digest: push.digest });
+    }
+    await first.destroy();
+    await second.destroy();
   });
 
   test('is made whole by the next start when the first one died, whatever statement it died after', async () => {
@@ -165,6 +228,18 @@ describe('a SQLite file', () => {
     await db.destroy();
   });
 });
+
+/** Counts the syncs that reach the operating system, and lets one of them fail. */
+async function watchSyncs(): Promise<{ readonly syncs: () => number; readonly failNext: () => void }> {
+  const handle = await open(process.execPath);
+  const prototype = Object.getPrototypeOf(handle) as FileHandle;
+  await handle.close();
+  const spy = vi.spyOn(prototype, 'datasync');
+  return {
+    syncs: () => spy.mock.calls.length,
+    failNext: () => spy.mockRejectedValueOnce(Object.assign(new Error('EIO: i/o error, fdatasync'), { code: 'EIO' })),
+  };
+}
 
 async function pragma(db: Database, name: string): Promise<unknown> {
   const { rows } = await sql<Record<string, unknown>>`pragma ${sql.raw(name)}`.execute(db);
