@@ -77,12 +77,7 @@ async function runRates(
     for (const registry of registries) contestants.push(await begin(plan, registry));
     await sleep(2000);
     recordMemory('idle memory', 'resident', contestants, record);
-    for (const row of rows) {
-      for (const contestant of contestants) {
-        const rate = await explained(contestant, row.name, () => measureRate(plan, row, contestant.running));
-        record(row.name, row.unit, contestant.registry, rate);
-      }
-    }
+    for (const row of rows) await runRow(plan, row, contestants, record);
     recordMemory('peak memory after the rows above', 'peak', contestants, record);
   } finally {
     for (const contestant of contestants) await end(contestant);
@@ -112,18 +107,40 @@ async function measureCrowd(plan: Plan, registry: Registry): Promise<number | un
   }
 }
 
-async function measureRate(plan: Plan, row: RateRow, running: RunningRegistry): Promise<number> {
+/** All are made ready before the first is timed; then they take turns. */
+async function runRow(plan: Plan, row: RateRow, contestants: readonly Contestant[], record: Recorder): Promise<void> {
   const repository = `bench/${row.name.toLowerCase().replace(/[^a-z0-9]+/g, '-')}`;
-  const client = await RegistryClient.signIn(running.url, repository, running.credentials);
-  const work = await row.prepare(client);
+  const ready: { readonly contestant: Contestant; readonly work: () => Promise<number>; readonly close: () => void }[] =
+    [];
+  for (const contestant of contestants) {
+    await explained(contestant, row.name, async () => {
+      const { url, credentials } = contestant.running;
+      const client = await RegistryClient.signIn(url, repository, credentials);
+      ready.push({
+        contestant,
+        work: await row.prepare(client),
+        close: () => {
+          client.close();
+        },
+      });
+    });
+  }
+  for (let turn = 0; turn < row.repeats; turn += 1) {
+    for (const { contestant, work } of rotate(ready, turn)) {
+      const rate = await explained(contestant, row.name, () => measureRate(plan, work));
+      record(row.name, row.unit, contestant.registry, rate);
+    }
+  }
+  for (const { close } of ready) close();
+}
+
+async function measureRate(plan: Plan, work: () => Promise<number>): Promise<number> {
   warmMemory(plan);
   // What earlier rows left in the page cache must not be written while this one is timed.
   spawnSync('sync');
   const start = performance.now();
   const amount = await work();
-  const seconds = (performance.now() - start) / 1000;
-  client.close();
-  return amount / seconds;
+  return amount / ((performance.now() - start) / 1000);
 }
 
 /**

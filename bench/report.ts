@@ -4,7 +4,7 @@ import os from 'node:os';
 export interface Measurement {
   readonly row: string;
   readonly unit: 'MB/s' | 'blobs/s' | 'requests/s' | 'MiB';
-  /** One number per round, by the id of the registry. */
+  /** Every number that was measured, in all rounds, by the id of the registry. */
   readonly samples: Map<string, number[]>;
 }
 
