@@ -32,6 +32,13 @@ interface RunningHash {
   readonly size: number;
 }
 
+/** A request that works on a session. */
+interface Turn {
+  /** False once its body has ended, well or not: what is left takes a moment, and no client can speed it up. */
+  isReceiving: boolean;
+  readonly over: Promise<void>;
+}
+
 /** What an UploadService works with. */
 export interface UploadServiceOptions {
   readonly store: BlobStore;
@@ -54,7 +61,7 @@ export class UploadService {
   readonly #now: () => Date;
   /** A session that is not here any more, or was moved on by another process, is hashed again from its bytes. */
   readonly #hashes = new LRUCache<string, RunningHash>({ max: 10_000 });
-  readonly #busy = new Set<string>();
+  readonly #turns = new Map<string, Turn>();
 
   constructor(options: UploadServiceOptions) {
     this.#store = options.store;
@@ -74,7 +81,13 @@ export class UploadService {
   }
 
   /** @throws {OciError} BLOB_UPLOAD_UNKNOWN when there is no such session of this caller in this repository */
-  async status({ repository, id, principal }: UploadKey): Promise<UploadRecord> {
+  async status(key: UploadKey): Promise<UploadRecord> {
+    // A client whose body broke off asks at once how much there is, and is to be told what will be durable.
+    await this.#endOfTurn(key.id);
+    return this.#find(key);
+  }
+
+  async #find({ repository, id, principal }: UploadKey): Promise<UploadRecord> {
     const upload = /^[0-9a-f]{40}$/.test(id) ? await this.#uploads.findUpload(id) : undefined;
     // Somebody else's session is not told from one that does not exist.
     if (upload?.repository !== repository || upload.principal !== principal) {
@@ -158,29 +171,40 @@ export class UploadService {
   }
 
   async #discardIdle(id: string): Promise<boolean> {
-    if (this.#busy.has(id)) return false;
-    this.#busy.add(id);
-    try {
-      await this.#discard(id);
-      return true;
-    } finally {
-      this.#busy.delete(id);
-    }
+    if (this.#turns.has(id)) return false;
+    await this.#inTurn(id, () => this.#discard(id));
+    return true;
   }
 
   /** Two requests that write one session at once would mix their bytes. */
   async #exclusively<T>(key: UploadKey, work: (upload: UploadRecord) => Promise<T>): Promise<T> {
     const { id } = key;
-    await this.status(key);
-    if (this.#busy.has(id)) {
+    await this.#find(key);
+    await this.#endOfTurn(id);
+    if (this.#turns.has(id)) {
       throw new OciError('BLOB_UPLOAD_INVALID', 'another request is writing to this upload', { status: 409 });
     }
-    this.#busy.add(id);
+    return this.#inTurn(id, async () => work(await this.#find(key)));
+  }
+
+  async #inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
+    let end: () => void = () => undefined;
+    const over = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    this.#turns.set(id, { isReceiving: true, over });
     try {
-      return await work(await this.status(key));
+      return await work();
     } finally {
-      this.#busy.delete(id);
+      this.#turns.delete(id);
+      end();
     }
+  }
+
+  /** Waits for a request that has received all it will. One that is receiving may take as long as it likes. */
+  async #endOfTurn(id: string): Promise<void> {
+    const turn = this.#turns.get(id);
+    if (turn?.isReceiving === false) await turn.over;
   }
 
   /** Appends a body; `problem` is what the client did wrong, to be thrown once the progress is recorded. */
@@ -203,6 +227,8 @@ export class UploadService {
     } catch (error) {
       if (error instanceof RangeError) throw new OciError('SIZE_INVALID', `the body has ${error.message}`);
       throw error;
+    } finally {
+      this.#turns.get(upload.id)!.isReceiving = false;
     }
     const size = upload.size + appended.appendedBytes;
     this.#hashes.set(upload.id, { hash, algorithm, size });
