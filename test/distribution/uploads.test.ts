@@ -1,6 +1,6 @@
-import { appendFile, readdir, rm, stat, truncate } from 'node:fs/promises';
+import { appendFile, open, readdir, rm, stat, truncate, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { content, pushBlob, sha256, sha512, startUpload } from '../support/images.js';
 import { expectFailure } from '../support/oci-errors.js';
 import { chunkedBody, exchange, openSocket, rawBytes, readResponse, type RawRequest } from '../support/raw-http.js';
@@ -344,6 +344,29 @@ describe('a blob that is there already', () => {
   });
 });
 
+test('who goes on at once after a body broke off waits for its end, on however slow a disk, and is not refused', async () => {
+  const whole = Buffer.concat([Buffer.from(freshText()), Buffer.alloc(3 * mebibyte, 'x')]);
+  const session = await startUpload(registry, 'app');
+  const socket = await openSocket(registry.url);
+  const headers = { 'Content-Length': String(10 * mebibyte) };
+  const syncs = await slowSyncs(300);
+  try {
+    socket.write(
+      rawBytes({ ...rawPatch(session, headers, whole), method: 'PUT', target: `${session}?digest=${sha256(whole)}` }),
+    );
+    await bytesArrive(registry, session, 2 * mebibyte);
+    socket.destroy();
+    // The body has ended for the registry as soon as it begins to sync what it got.
+    await syncs.begun();
+    const range = (await registry.fetch(session)).headers.get('Range')!;
+    const received = Number(range.slice(2)) + 1;
+    expect(received).toBeGreaterThanOrEqual(2 * mebibyte);
+    expect((await finish(session, sha256(whole), whole.subarray(received))).status).toBe(201);
+  } finally {
+    syncs.restore();
+  }
+});
+
 describe('a restart of the registry', () => {
   test('an upload survives it and is finished with an empty PUT', async () => {
     const text = freshText();
@@ -372,6 +395,32 @@ describe('a restart of the registry', () => {
     expect(await pulled('app', sha256(text))).toBe(text);
   });
 });
+
+/** Makes every sync of a file take its time. */
+async function slowSyncs(ms: number): Promise<{ readonly begun: () => Promise<void>; readonly restore: () => void }> {
+  const handle = await open(process.execPath);
+  const prototype = Object.getPrototypeOf(handle) as FileHandle;
+  await handle.close();
+  const spies = (['sync', 'datasync'] as const).map((name) => {
+    const original = Reflect.get(prototype, name) as (this: FileHandle) => Promise<void>;
+    return vi.spyOn(prototype, name).mockImplementation(async function (this: FileHandle) {
+      await new Promise((resolve) => setTimeout(resolve, ms));
+      await original.call(this);
+    });
+  });
+  return {
+    begun: () =>
+      vi.waitFor(
+        () => {
+          expect(spies.some((spy) => spy.mock.calls.length > 0)).toBe(true);
+        },
+        { interval: 5, timeout: 10_000 },
+      ),
+    restore: () => {
+      for (const spy of spies) spy.mockRestore();
+    },
+  };
+}
 
 function rawPatch(target: string, headers: Readonly<Record<string, string>>, body: Buffer): RawRequest {
   const all = { Host: new URL(registry.url).host, Authorization: authorizationOf(admin)!, ...headers };
