@@ -402,7 +402,7 @@ async function slowSyncs(ms: number): Promise<{ readonly begun: () => Promise<vo
   const prototype = Object.getPrototypeOf(handle) as FileHandle;
   await handle.close();
   const spies = (['sync', 'datasync'] as const).map((name) => {
-    const original = Reflect.get(prototype, name) as (this: FileHandle) => Promise<void>;
+    const original = Reflect.get<FileHandle, typeof name>(prototype, name);
     return vi.spyOn(prototype, name).mockImplementation(async function (this: FileHandle) {
       await new Promise((resolve) => setTimeout(resolve, ms));
       await original.call(this);
