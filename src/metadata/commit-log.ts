@@ -45,7 +45,8 @@ export class CommitLog {
   }
 
   close(): void {
-    void this.#file?.then((file) => file.close());
+    // That it could not be opened was told to whoever waited for a sync.
+    this.#file?.then((file) => file.close()).catch(() => undefined);
   }
 
   async #sync(): Promise<void> {

@@ -1,6 +1,7 @@
-import { appendFile, open, readdir, rm, stat, truncate, type FileHandle } from 'node:fs/promises';
+import { appendFile, readdir, rm, stat, truncate, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { fileHandlePrototype } from '../support/file-handles.js';
 import { content, pushBlob, sha256, sha512, startUpload } from '../support/images.js';
 import { expectFailure } from '../support/oci-errors.js';
 import { chunkedBody, exchange, openSocket, rawBytes, readResponse, type RawRequest } from '../support/raw-http.js';
@@ -398,9 +399,7 @@ describe('a restart of the registry', () => {
 
 /** Makes every sync of a file take its time. */
 async function slowSyncs(ms: number): Promise<{ readonly begun: () => Promise<void>; readonly restore: () => void }> {
-  const handle = await open(process.execPath);
-  const prototype = Object.getPrototypeOf(handle) as FileHandle;
-  await handle.close();
+  const prototype = await fileHandlePrototype();
   const spies = (['sync', 'datasync'] as const).map((name) => {
     const original = Reflect.get<FileHandle, typeof name>(prototype, name);
     return vi.spyOn(prototype, name).mockImplementation(async function (this: FileHandle) {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, mkdtemp, open, rm, type FileHandle } from 'node:fs/promises';
+import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sql } from 'kysely';
@@ -19,6 +19,7 @@ import { app, imagePush } from '../contracts/pushes.js';
 import { repositoryStoreContract } from '../contracts/repository-store.js';
 import { uploadRecordsContract } from '../contracts/upload-records.js';
 import { userRecordsContract } from '../contracts/user-records.js';
+import { fileHandlePrototype } from '../support/file-handles.js';
 
 let folder: string;
 let files = 0;
@@ -231,9 +232,7 @@ describe('a SQLite file', () => {
 
 /** Counts the syncs that reach the operating system, and lets one of them fail. */
 async function watchSyncs(): Promise<{ readonly syncs: () => number; readonly failNext: () => void }> {
-  const handle = await open(process.execPath);
-  const prototype = Object.getPrototypeOf(handle) as FileHandle;
-  await handle.close();
+  const prototype = await fileHandlePrototype();
   const spy = vi.spyOn(prototype, 'datasync');
   return {
     syncs: () => spy.mock.calls.length,
