@@ -74,6 +74,68 @@ const schema = z.strictObject({
     })
     .prefault({}),
   anonymous: z.strictObject({ pull: flag.default(false).describe('whether projects may be made public') }).prefault({}),
+  projects: z
+    .strictObject({
+      createOnPush: z
+        .enum(['admins', 'never', 'self-provisioners'])
+        .default('admins')
+        .describe('whose push may make a project that is not there: admins, never, or self-provisioners'),
+      selfProvisioning: flag.default(true).describe('whether people may make projects for themselves'),
+      requestMessage: z
+        .string()
+        .default('You may not request a new project via this API.')
+        .describe('what those are told who may not'),
+    })
+    .prefault({}),
+  secrets: z
+    .strictObject({
+      key: z
+        .string()
+        .refine((text) => Buffer.from(text, 'base64').length === 32, 'expected 32 bytes in base64')
+        .optional()
+        .describe('by which secrets are encrypted, 32 bytes in base64 (made in dataDir/keys)'),
+    })
+    .prefault({}),
+  auth: z
+    .strictObject({
+      htpasswd: z.string().min(1).optional().describe('a file of users (htpasswd -B), read again when it changes'),
+    })
+    .prefault({}),
+  oauth: z
+    .strictObject({
+      accessTokenSeconds: seconds.default(86_400).describe('how long an API token is good for'),
+    })
+    .prefault({}),
+  oidc: z
+    .strictObject({
+      name: z
+        .string()
+        .regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'expected a DNS label')
+        .default('oidc')
+        .describe('of the identity provider, as people read it'),
+      issuer: z
+        .string()
+        .refine((text) => URL.canParse(text), 'expected a URL')
+        .optional()
+        .describe('URL of an OpenID Connect provider that people sign in with'),
+      clientId: z.string().min(1).optional().describe('of Weir at the provider'),
+      clientSecret: z.string().min(1).optional().describe('of Weir at the provider'),
+      scopes: z.array(z.string()).default(['openid', 'profile', 'groups']).describe('asked for at sign-in'),
+      usernameClaim: z.string().default('preferred_username').describe('the claim that becomes the user name'),
+      groupsClaim: z.string().default('groups').describe('the claim that becomes the groups'),
+      groupsPrefix: z.string().default('').describe('put before the names of groups from the provider'),
+      caFile: z.string().min(1).optional().describe('PEM certificates by which the provider is known'),
+    })
+    .prefault({})
+    .refine((oidc) => oidc.issuer === undefined || oidc.clientId !== undefined, {
+      error: 'an issuer needs oidc.clientId',
+    }),
+  audit: z
+    .strictObject({
+      file: z.string().min(1).optional().describe('audit records as JSON lines, beside the database; "-": standard output'),
+      retentionDays: z.int().min(1).max(36_500).default(90).describe('how long audit records are kept'),
+    })
+    .prefault({}),
   tls: z
     .strictObject({
       mode: z.enum(['auto', 'off', 'files']).default('auto').describe('auto (own CA), off, or files'),
@@ -281,8 +343,13 @@ function describeIssue(issue: z.core.$ZodIssue, input: unknown): string[] {
     (node, name) => (node as Record<PropertyKey, unknown> | undefined)?.[name],
     input,
   );
-  const shown = issue.path[0] === 'admin' ? '(hidden)' : withoutCredentials(JSON.stringify(value));
+  const shown = isSecret(path) ? '(hidden)' : withoutCredentials(JSON.stringify(value));
   return [`${path}: ${shown} is not valid: ${issue.message}`];
+}
+
+/** Values that nobody should read in a log. */
+function isSecret(path: string): boolean {
+  return ['admin', 'secrets'].includes(path.split('.')[0]!) || path === 'oidc.clientSecret';
 }
 
 /** A URL may hold a password, whether it should be there or not. */

@@ -1,74 +1,59 @@
 import { projectOf, streamNameOf, type RepositoryName } from '../oci/repository-name.js';
 import type { Principal } from './principal.js';
+import type { AccessRequest } from './rules.js';
 
-/** What somebody wants to do, in the terms of Kubernetes (authorization.k8s.io SubjectAccessReview). */
-export type AccessRequest =
-  | {
-      readonly kind: 'resource';
-      readonly verb: string;
-      readonly group: string;
-      /** With its subresource after a slash, as in `imagestreams/layers`. */
-      readonly resource: string;
-      /** Undefined: in every namespace. */
-      readonly namespace?: string;
-      readonly name?: string;
-    }
-  | { readonly kind: 'path'; readonly verb: string; readonly path: string };
-
-/** rbac.authorization.k8s.io PolicyRule. */
-interface PolicyRule {
-  readonly verbs: readonly string[];
-  readonly apiGroups?: readonly string[];
-  readonly resources?: readonly string[];
-  readonly nonResourceURLs?: readonly string[];
-}
-
-const rulesOfGroups: ReadonlyMap<string, readonly PolicyRule[]> = new Map([
-  [
-    'system:masters',
-    [
-      { verbs: ['*'], apiGroups: ['*'], resources: ['*'] },
-      { verbs: ['*'], nonResourceURLs: ['*'] },
-    ],
-  ],
-  [
-    'system:authenticated',
-    [
-      { verbs: ['get', 'update'], apiGroups: ['image.openshift.io'], resources: ['imagestreams/layers'] },
-      { verbs: ['list'], apiGroups: ['image.openshift.io'], resources: ['imagestreams'] },
-      { verbs: ['get'], nonResourceURLs: ['/v2/', '/metrics'] },
-    ],
-  ],
-]);
+/** The group of everything about images. */
+export const imageGroup = 'image.openshift.io';
 
 /** What may be done to the content of a repository, in the words of registry tokens. */
 export type RepositoryAction = 'pull' | 'push' | 'delete';
 
-const verbs: Readonly<Record<RepositoryAction, string>> = { pull: 'get', push: 'update', delete: 'delete' };
-
-/** An action on a repository as a check on its image stream. */
-export function repositoryRequest(action: RepositoryAction, repository: RepositoryName): AccessRequest {
-  return {
+/**
+ * An action on a repository as checks on its image stream, all of which must pass (OpenShift's registry, and for deleting
+ * the right to delete the tag through the API).
+ */
+export function repositoryRequests(action: RepositoryAction, repository: RepositoryName): readonly AccessRequest[] {
+  const on = (verb: string, resource: string): AccessRequest => ({
     kind: 'resource',
-    verb: verbs[action],
-    group: 'image.openshift.io',
-    resource: 'imagestreams/layers',
+    verb,
+    group: imageGroup,
+    resource,
     namespace: projectOf(repository),
     name: streamNameOf(repository),
+  });
+  switch (action) {
+    case 'pull':
+      return [on('get', 'imagestreams/layers')];
+    case 'push':
+      return [on('get', 'imagestreams/layers'), on('update', 'imagestreams/layers')];
+    case 'delete':
+      return [on('delete', 'imagestreamtags')];
+  }
+}
+
+/** Who prunes may delete in every repository. */
+export const pruneRequest: AccessRequest = { kind: 'resource', verb: 'delete', group: imageGroup, resource: 'images' };
+
+/** The first push to a repository makes its stream. */
+export function createRequest(repository: RepositoryName): AccessRequest {
+  return {
+    kind: 'resource',
+    verb: 'create',
+    group: imageGroup,
+    resource: 'imagestreams',
+    namespace: projectOf(repository),
   };
 }
 
-/** Listing the names of repositories. */
-export const catalogRequest: AccessRequest = {
-  kind: 'resource',
-  verb: 'list',
-  group: 'image.openshift.io',
-  resource: 'imagestreams',
-};
-
-/** The one decision: whether rules granted to the principal allow the request. Narrowing by a token comes on top. */
-export function authorize(principal: Principal, request: AccessRequest): boolean {
-  return principal.groups.some((group) => rulesOfGroups.get(group)?.some((rule) => allows(rule, request)) ?? false);
+/** Listing the names of the repositories of a project; of all when it is empty. */
+export function catalogRequest(project: string): AccessRequest {
+  return {
+    kind: 'resource',
+    verb: 'list',
+    group: imageGroup,
+    resource: 'imagestreams',
+    ...(project !== '' && { namespace: project }),
+  };
 }
 
 /** Whether the token that was shown, if any, covers an action on a repository: a token narrows and never widens. */
@@ -85,18 +70,4 @@ export function tokenCoversCatalog(principal: Principal): boolean {
   return principal.access.some(
     ({ type, name, actions }) => type === 'registry' && name === 'catalog' && actions.includes('*'),
   );
-}
-
-function allows(rule: PolicyRule, request: AccessRequest): boolean {
-  if (!matches(rule.verbs, request.verb)) return false;
-  switch (request.kind) {
-    case 'resource':
-      return matches(rule.apiGroups, request.group) && matches(rule.resources, request.resource);
-    case 'path':
-      return matches(rule.nonResourceURLs, request.path);
-  }
-}
-
-function matches(allowed: readonly string[] | undefined, wanted: string): boolean {
-  return allowed?.some((entry) => entry === '*' || entry === wanted) ?? false;
 }

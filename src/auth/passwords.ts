@@ -11,6 +11,11 @@ const maxParallelChecks = 2;
 const maxWaitingChecks = 200;
 const remembered = { max: 10_000, ttl: 5 * 60_000 };
 
+/** Failures of one account from one address, and of one address whatever the account, in a window of time. */
+const maxFailuresOfAccount = 10;
+const maxFailuresOfAddress = 100;
+const failureWindowMs = 5 * 60_000;
+
 /** @throws {RangeError} when the password is empty or longer than bcrypt can tell apart */
 export async function hashPassword(password: string): Promise<string> {
   const size = Buffer.byteLength(password);
@@ -42,6 +47,8 @@ export class PasswordChecker {
   readonly #right = new LRUCache<string, Buffer>(remembered);
   /** What a name that is not there is compared with, so that it takes as long as a name that is. */
   readonly #nobody = bcrypt.hashSync(generatePassword(), cost);
+  /** Failed logins by account and address, and by address alone; others of the account are not kept out. */
+  readonly #failures = new LRUCache<string, number>({ max: 20_000, ttl: failureWindowMs, noUpdateTTL: true });
   readonly #waiting: (() => void)[] = [];
   #running = 0;
 
@@ -50,21 +57,40 @@ export class PasswordChecker {
   }
 
   /**
+   * @param address of the client: after some failures, its guesses for that account are not looked at for a while
    * @returns the user, when there is one of that name with that password
-   * @throws {OciError} TOOMANYREQUESTS when more checks are waiting than make sense
+   * @throws {OciError} TOOMANYREQUESTS when more checks are waiting than make sense, or too many have failed
    */
-  async check(name: string, password: string): Promise<UserRecord | undefined> {
+  async check(name: string, password: string, address: string): Promise<UserRecord | undefined> {
     const user = await this.#users.findUser(name);
     const proof = createHmac('sha256', this.#key)
       .update(`${user?.passwordHash ?? ''}\0${password}`)
       .digest();
     const known = this.#right.get(name);
     if (user !== undefined && known !== undefined && timingSafeEqual(known, proof)) return user;
+    const ofAccount = `${address}\0${name}`;
+    this.#refuseAfterFailures(ofAccount, address);
     if (Buffer.byteLength(password) > maxPasswordBytes) return undefined;
     const right = await this.#inTurn(() => bcrypt.compare(password, user?.passwordHash ?? this.#nobody));
-    if (!right || user === undefined) return undefined;
+    if (!right || user === undefined) {
+      for (const key of [ofAccount, address]) this.#failures.set(key, (this.#failures.get(key) ?? 0) + 1);
+      return undefined;
+    }
+    this.#failures.delete(ofAccount);
     this.#right.set(name, proof);
     return user;
+  }
+
+  /** Whether there is such a user makes no difference: names are counted, not users. */
+  #refuseAfterFailures(ofAccount: string, address: string): void {
+    const isOver =
+      (this.#failures.get(ofAccount) ?? 0) >= maxFailuresOfAccount ||
+      (this.#failures.get(address) ?? 0) >= maxFailuresOfAddress;
+    if (!isOver) return;
+    const remaining = Math.max(this.#failures.getRemainingTTL(ofAccount), this.#failures.getRemainingTTL(address));
+    throw new OciError('TOOMANYREQUESTS', 'too many failed logins; try again later', {
+      headers: { 'Retry-After': String(Math.max(1, Math.ceil(remaining / 1000))) },
+    });
   }
 
   async #inTurn<T>(work: () => Promise<T>): Promise<T> {

@@ -6,9 +6,10 @@ import type { UserRecords } from '../metadata/user-records.js';
 import { OciError } from '../oci/errors.js';
 import type { RepositoryName } from '../oci/repository-name.js';
 import type { Authenticator } from './authenticate.js';
-import type { PasswordChecker } from './passwords.js';
-import { userPrincipal, type Principal, type TokenAccess } from './principal.js';
-import { tokenPath } from './registry-access.js';
+import type { Identities } from './identities.js';
+import type { Principal, TokenAccess } from './principal.js';
+import { addressOf, tokenPath } from './registry-access.js';
+import type { RepositoryRights } from './repository-rights.js';
 import type { SigningKeys } from './signing-keys.js';
 import { grantedAccess, parseScopes } from './token-scope.js';
 import { generateRefreshToken, hashRefreshToken, type RegistryTokens } from './tokens.js';
@@ -16,7 +17,8 @@ import { generateRefreshToken, hashRefreshToken, type RegistryTokens } from './t
 /** What the token endpoint works with. */
 export interface TokenRoutesOptions {
   readonly authenticator: Authenticator;
-  readonly passwords: PasswordChecker;
+  readonly identities: Identities;
+  readonly rights: RepositoryRights;
   readonly users: UserRecords;
   readonly tokens: RegistryTokens;
   readonly keys: SigningKeys;
@@ -57,10 +59,11 @@ class GrantError extends Error {
 export function tokenRoutes(router: Router, options: TokenRoutesOptions): void {
   const { authenticator, tokens, keys } = options;
 
-  router.get(tokenPath, async (ctx) => {
+  // The second path is where OpenShift's registry has it.
+  router.get([tokenPath, '/openshift/token'], async (ctx) => {
     // Nothing narrower than a password buys a token: a token could otherwise be renewed for ever.
     const header = ctx.get('Authorization');
-    const authentication = /^bearer /i.test(header) ? undefined : await authenticator.authenticate(header);
+    const authentication = /^bearer /i.test(header) ? undefined : await authenticator.authenticate(header, addressOf(ctx));
     if (authentication?.kind !== 'known') {
       throw new OciError('UNAUTHORIZED', 'the user name or the password is wrong', {
         headers: { 'WWW-Authenticate': 'Basic realm="weir"' },
@@ -68,8 +71,9 @@ export function tokenRoutes(router: Router, options: TokenRoutesOptions): void {
     }
     const { principal } = authentication;
     ctx.state['principal'] = principal;
-    const issued = await tokens.issue(principal, accessOf(principal, [ctx.query['scope'] ?? []].flat(), options));
-    const offline = ctx.query['offline_token'] === 'true' && principal.kind === 'user';
+    const issued = await tokens.issue(principal, await accessOf(principal, [ctx.query['scope'] ?? []].flat(), options));
+    // A refresh token is a new way to log in, so only a password buys one.
+    const offline = ctx.query['offline_token'] === 'true' && principal.basis.kind === 'password';
     const client = typeof ctx.query['client_id'] === 'string' ? ctx.query['client_id'] : '';
     sendToken(ctx, {
       // Docker reads `token`; the OAuth spelling is there for everyone else.
@@ -84,11 +88,11 @@ export function tokenRoutes(router: Router, options: TokenRoutesOptions): void {
   router.post(tokenPath, async (ctx) => {
     try {
       const fields = await readForm(ctx);
-      const principal = await redeem(options, fields);
+      const principal = await redeem(options, fields, addressOf(ctx));
       ctx.state['principal'] = principal;
-      const access = accessOf(principal, [fields.scope], options);
+      const access = await accessOf(principal, [fields.scope], options);
       const issued = await tokens.issue(principal, access);
-      const offline = fields.access_type === 'offline' && fields.grant_type === 'password';
+      const offline = fields.access_type === 'offline' && principal.basis.kind === 'password' && fields.grant_type === 'password';
       sendToken(ctx, {
         access_token: issued.token,
         token_type: 'Bearer',
@@ -112,12 +116,12 @@ export function tokenRoutes(router: Router, options: TokenRoutesOptions): void {
 }
 
 /** @throws {OciError} UNSUPPORTED, status 400, when all that is asked for does not fit into one token */
-function accessOf(
+async function accessOf(
   principal: Principal,
   scopes: readonly string[],
   options: TokenRoutesOptions,
-): readonly TokenAccess[] {
-  const access = grantedAccess(principal, parseScopes(scopes, options.parseName));
+): Promise<readonly TokenAccess[]> {
+  const access = await grantedAccess(options.rights.of(principal), parseScopes(scopes, options.parseName));
   if (JSON.stringify(access).length <= maxAccessLength) return access;
   throw new OciError('UNSUPPORTED', 'so many scopes do not fit into one token; ask for fewer at a time', {
     status: 400,
@@ -147,17 +151,25 @@ async function readForm(ctx: Context): Promise<z.infer<typeof form>> {
   throw new GrantError('invalid_request', `${wrong} is not valid`);
 }
 
-async function redeem(options: TokenRoutesOptions, fields: z.infer<typeof form>): Promise<Principal> {
+async function redeem(
+  options: TokenRoutesOptions,
+  fields: z.infer<typeof form>,
+  address: string,
+): Promise<Principal> {
   if (fields.grant_type === 'password') {
-    const user = await options.passwords.check(fields.username ?? '', fields.password ?? '');
-    if (user === undefined) throw new GrantError('invalid_grant', 'the user name or the password is wrong');
-    return userPrincipal(user.name, user.role);
+    const { username = '', password = '' } = fields;
+    const credentials = Buffer.from(`${username}:${password}`).toString('base64');
+    const authentication = await options.authenticator.authenticate(`Basic ${credentials}`, address);
+    if (authentication.kind !== 'known') {
+      throw new GrantError('invalid_grant', 'the user name or the password is wrong');
+    }
+    return authentication.principal;
   }
   const token = await options.users.findRefreshToken(hashRefreshToken(fields.refresh_token ?? ''), new Date());
   const user = token && (await options.users.findUser(token.user));
   if (user === undefined)
     throw new GrantError('invalid_grant', 'the refresh token is not valid any more; log in again');
-  return userPrincipal(user.name, user.role);
+  return options.identities.ofLocalUser(user);
 }
 
 async function giveRefreshToken(options: TokenRoutesOptions, principal: Principal, client: string): Promise<string> {

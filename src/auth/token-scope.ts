@@ -1,7 +1,7 @@
 import { OciError } from '../oci/errors.js';
 import { parseRepositoryName, type RepositoryName } from '../oci/repository-name.js';
-import { authorize, catalogRequest, repositoryRequest, type RepositoryAction } from './authorize.js';
-import type { Principal, TokenAccess } from './principal.js';
+import type { RepositoryAction } from './authorize.js';
+import type { TokenAccess } from './principal.js';
 
 const repositoryActions: readonly RepositoryAction[] = ['pull', 'push', 'delete'];
 
@@ -36,23 +36,30 @@ function parseScope(text: string, parseName: (text: string) => RepositoryName): 
   }
 }
 
-/** The part of the wanted access that the principal really has, a line for each name. */
-export function grantedAccess(principal: Principal, wanted: readonly TokenAccess[]): TokenAccess[] {
+/** Who can say what somebody may do. */
+export interface Rights {
+  readonly mayInRepository: (action: RepositoryAction, repository: RepositoryName) => Promise<boolean>;
+  readonly mayListCatalog: () => Promise<boolean>;
+}
+
+/** The part of the wanted access that somebody really has, a line for each name. */
+export async function grantedAccess(rights: Rights, wanted: readonly TokenAccess[]): Promise<TokenAccess[]> {
   const granted = new Map<string, TokenAccess>();
   for (const access of wanted) {
     const key = `${access.type}:${access.name}`;
-    const actions = new Set([...(granted.get(key)?.actions ?? []), ...grantedActions(principal, access)]);
+    const actions = new Set([...(granted.get(key)?.actions ?? []), ...(await grantedActions(rights, access))]);
     if (actions.size > 0) granted.set(key, { type: access.type, name: access.name, actions: [...actions] });
   }
   return [...granted.values()];
 }
 
-function grantedActions(principal: Principal, { type, name, actions }: TokenAccess): readonly string[] {
-  if (type === 'registry') return actions.includes('*') && authorize(principal, catalogRequest) ? ['*'] : [];
+async function grantedActions(rights: Rights, { type, name, actions }: TokenAccess): Promise<readonly string[]> {
+  if (type === 'registry') return actions.includes('*') && (await rights.mayListCatalog()) ? ['*'] : [];
   const repository = parseRepositoryName(name);
-  return repositoryActions.filter(
-    (action) =>
-      (actions.includes(action) || actions.includes('*')) &&
-      authorize(principal, repositoryRequest(action, repository)),
-  );
+  const granted: string[] = [];
+  for (const action of repositoryActions) {
+    const isWanted = actions.includes(action) || actions.includes('*');
+    if (isWanted && (await rights.mayInRepository(action, repository))) granted.push(action);
+  }
+  return granted;
 }

@@ -2,7 +2,7 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { errors, jwtVerify, SignJWT } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
-import { anonymous, type Principal, type TokenAccess } from './principal.js';
+import type { Basis, TokenAccess } from './principal.js';
 import { signingAlgorithm, type SigningKeys } from './signing-keys.js';
 
 /** Who issues registry tokens. */
@@ -10,14 +10,33 @@ const issuer = 'weir';
 /** What registry tokens are for; also the `service` of the challenge. */
 export const registryAudience = 'weir-registry';
 
+const basis = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('nobody') }),
+  z.object({ kind: z.literal('password'), user: z.string(), stamp: z.string() }),
+  z.object({ kind: z.literal('access-token'), name: z.string() }),
+  z.object({
+    kind: z.literal('service-account'),
+    namespace: z.string(),
+    name: z.string(),
+    uid: z.string(),
+    secret: z.object({ name: z.string(), uid: z.string() }).optional(),
+  }),
+]);
+
 const claims = z.object({
   sub: z.string(),
   exp: z.number(),
-  groups: z.array(z.string()),
+  basis,
   access: z.array(
     z.object({ type: z.enum(['repository', 'registry']), name: z.string(), actions: z.array(z.string()) }),
   ),
 });
+
+/** What a registry token says. */
+export interface RegistryToken {
+  readonly basis: Basis;
+  readonly access: readonly TokenAccess[];
+}
 
 /** A token and how long it is good for. */
 export interface IssuedToken {
@@ -27,7 +46,8 @@ export interface IssuedToken {
 }
 
 /**
- * Registry tokens: short-lived JWT (RFC 7519) that name who, and what they are narrowed to.
+ * Registry tokens: short-lived JWT (RFC 7519) that name what they were given for, and what they are narrowed to. Who that
+ * is now, and what they may, is found out at each use.
  *
  * Verifying a signature costs more than the rest of a small request, so what was verified is remembered until it
  * expires.
@@ -35,7 +55,7 @@ export interface IssuedToken {
 export class RegistryTokens {
   readonly #keys: SigningKeys;
   readonly #lifetimeSeconds: number;
-  readonly #verified = new LRUCache<string, { readonly principal: Principal; readonly expiresAtMs: number }>({
+  readonly #verified = new LRUCache<string, { readonly said: RegistryToken; readonly expiresAtMs: number }>({
     max: 10_000,
   });
 
@@ -44,21 +64,25 @@ export class RegistryTokens {
     this.#lifetimeSeconds = lifetimeSeconds;
   }
 
-  async issue(principal: Principal, access: readonly TokenAccess[]): Promise<IssuedToken> {
+  async issue(
+    { name, basis: standsOn }: { readonly name: string; readonly basis: Basis },
+    access: readonly TokenAccess[],
+    lifetimeSeconds = this.#lifetimeSeconds,
+  ): Promise<IssuedToken> {
     const { id, key } = await this.#keys.current();
     const issuedAt = new Date();
     const now = Math.floor(issuedAt.getTime() / 1000);
-    const token = await new SignJWT({ access, groups: principal.groups })
+    const token = await new SignJWT({ access, basis: standsOn })
       .setProtectedHeader({ alg: signingAlgorithm, kid: id, typ: 'JWT' })
       .setIssuer(issuer)
       .setAudience(registryAudience)
-      .setSubject(principal.name)
+      .setSubject(name)
       .setIssuedAt(now)
       .setNotBefore(now)
-      .setExpirationTime(now + this.#lifetimeSeconds)
+      .setExpirationTime(now + lifetimeSeconds)
       .setJti(randomUUID())
       .sign(key);
-    return { token, issuedAt, lifetimeSeconds: this.#lifetimeSeconds };
+    return { token, issuedAt, lifetimeSeconds };
   }
 
   /**
@@ -67,9 +91,9 @@ export class RegistryTokens {
    *
    * @returns undefined when the token is not ours, not intact, or expired
    */
-  async verify(token: string): Promise<Principal | undefined> {
+  async verify(token: string): Promise<RegistryToken | undefined> {
     const known = this.#verified.get(token);
-    if (known !== undefined && known.expiresAtMs > Date.now()) return known.principal;
+    if (known !== undefined && known.expiresAtMs > Date.now()) return known.said;
     try {
       const { payload } = await jwtVerify(token, async ({ kid }) => this.#publicKey(kid), {
         issuer,
@@ -78,10 +102,10 @@ export class RegistryTokens {
         typ: 'JWT',
         requiredClaims: ['exp', 'sub'],
       });
-      const { sub, exp, groups, access } = claims.parse(payload);
-      const principal: Principal = { kind: sub === anonymous.name ? 'anonymous' : 'user', name: sub, groups, access };
-      this.#verified.set(token, { principal, expiresAtMs: exp * 1000 });
-      return principal;
+      const { exp, basis: standsOn, access } = claims.parse(payload);
+      const said: RegistryToken = { basis: standsOn as Basis, access };
+      this.#verified.set(token, { said, expiresAtMs: exp * 1000 });
+      return said;
     } catch (error) {
       if (error instanceof errors.JOSEError || error instanceof z.ZodError) return undefined;
       throw error;

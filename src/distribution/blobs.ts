@@ -51,22 +51,22 @@ export class BlobService {
   async findMountSource(
     digest: Digest,
     from: RepositoryName | undefined,
-    mayPull: (repository: RepositoryName) => boolean,
+    mayPull: (repository: RepositoryName) => Promise<boolean>,
   ): Promise<RepositoryName | undefined> {
     if (from === undefined) return this.#findAnySource(digest, mayPull);
-    if (!mayPull(from)) return undefined;
+    if (!(await mayPull(from))) return undefined;
     return (await this.#records.findLinkedBlob(from, digest)) === undefined ? undefined : from;
   }
 
   async #findAnySource(
     digest: Digest,
-    mayPull: (repository: RepositoryName) => boolean,
+    mayPull: (repository: RepositoryName) => Promise<boolean>,
   ): Promise<RepositoryName | undefined> {
     let last: RepositoryName | undefined;
     for (let seen = 0; seen < maxMountSources; seen += mountPageSize) {
       const sources = await this.#records.listRepositoriesWithBlob(digest, { last, limit: mountPageSize });
-      const source = sources.find(mayPull);
-      if (source !== undefined || sources.length < mountPageSize) return source;
+      for (const source of sources) if (await mayPull(source)) return source;
+      if (sources.length < mountPageSize) return undefined;
       last = sources.at(-1);
     }
     return undefined;

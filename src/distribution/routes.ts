@@ -30,7 +30,7 @@ export function distributionRoutes(entrance: RegistryEntrance, services: Distrib
   const router = new Router({ sensitive: true });
 
   router.get('/v2', async (ctx) => {
-    await entrance.access.requirePath(ctx, '/v2/');
+    await entrance.access.requireEntrance(ctx);
     ctx.set('Docker-Distribution-API-Version', 'registry/2.0');
     ctx.body = {};
   });

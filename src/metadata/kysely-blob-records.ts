@@ -3,7 +3,7 @@ import type { Digest } from '../oci/digest.js';
 import type { RepositoryName } from '../oci/repository-name.js';
 import type { BlobRecord, BlobRecords, LinkedBlob, UnlinkResult } from './blob-records.js';
 import { compileQuery, type RunQuery } from './compiled-query.js';
-import { ensureRepository, findRepositoryId } from './repository-rows.js';
+import { ensureRepository, findRepositoryId, unlinkBlob } from './repository-rows.js';
 import type { Database, Schema } from './schema.js';
 
 /** BlobRecords in SQL. */
@@ -100,31 +100,9 @@ export class KyselyBlobRecords implements BlobRecords {
       if (repositoryId === undefined) return { kind: 'absent' };
       const by = await findReferrer(tx, repositoryId, digest);
       if (by !== undefined) return { kind: 'referenced', by };
-      return { kind: (await this.#unlink(tx, repositoryId, digest)) ? 'unlinked' : 'absent' };
+      const at = this.#now().getTime();
+      return { kind: (await unlinkBlob(tx, repositoryId, digest, at)) ? 'unlinked' : 'absent' };
     });
-  }
-
-  /** Removes a link, and the record with its bytes when it was the last one. */
-  async #unlink(tx: Transaction<Schema>, repositoryId: number, digest: Digest): Promise<boolean> {
-    const { numDeletedRows } = await tx
-      .deleteFrom('repository_blob')
-      .where('repository_id', '=', repositoryId)
-      .where('digest', '=', digest)
-      .executeTakeFirst();
-    if (numDeletedRows === 0n) return false;
-    const other = await tx
-      .selectFrom('repository_blob')
-      .select('digest')
-      .where('digest', '=', digest)
-      .executeTakeFirst();
-    if (other !== undefined) return true;
-    const { location } = await tx
-      .deleteFrom('blob')
-      .where('digest', '=', digest)
-      .returning('location')
-      .executeTakeFirstOrThrow();
-    await tx.insertInto('discarded_location').values({ location, discarded_at: this.#now().getTime() }).execute();
-    return true;
   }
 
   async postponeCollection(repository: RepositoryName, digest: Digest, collectAt: Date): Promise<void> {
@@ -158,7 +136,7 @@ export class KyselyBlobRecords implements BlobRecords {
           .where('collect_at', '<=', now.getTime())
           .executeTakeFirst();
         if (numUpdatedRows === 0n || (await findReferrer(tx, repositoryId, digest)) !== undefined) return;
-        await this.#unlink(tx, repositoryId, digest);
+        await unlinkBlob(tx, repositoryId, digest, this.#now().getTime());
       });
     }
     return due.length;

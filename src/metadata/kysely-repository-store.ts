@@ -7,7 +7,13 @@ import type { Reference, Tag } from '../oci/reference.js';
 import type { RepositoryName } from '../oci/repository-name.js';
 import { inBatches } from './batches.js';
 import { compileQuery, type RunQuery } from './compiled-query.js';
-import { dropImageIfUnlinked, ensureRepository, findRepositoryId } from './repository-rows.js';
+import {
+  dropImageIfUnlinked,
+  ensureRepository,
+  findRepositoryId,
+  projectRange,
+  unlinkBlob,
+} from './repository-rows.js';
 import type {
   ManifestPush,
   ManifestPushResult,
@@ -22,6 +28,7 @@ import type { Database, Schema } from './schema.js';
 export class KyselyRepositoryStore implements RepositoryStore {
   readonly #db: Database;
   readonly #now: () => Date;
+  readonly #findRepository: RunQuery<{ id: number }, { name: RepositoryName }>;
   readonly #findByTag: RunQuery<StoredManifest, ByTag>;
   readonly #findByDigest: RunQuery<StoredManifest, ByDigest>;
   readonly #readByTag: RunQuery<StoredManifest & { readonly bytes: Buffer }, ByTag>;
@@ -30,6 +37,9 @@ export class KyselyRepositoryStore implements RepositoryStore {
   constructor(db: Database, now: () => Date = () => new Date()) {
     this.#db = db;
     this.#now = now;
+    this.#findRepository = compileQuery(db, (parameter) =>
+      db.selectFrom('repository').select('id').where('name', '=', parameter('name')),
+    );
     const facts = ['image.digest', 'image.media_type as mediaType', 'image.size'] as const;
     this.#findByTag = compileQuery(db, (parameter) =>
       selectByTag(db, parameter('repository'), parameter('tag')).select(facts),
@@ -132,11 +142,15 @@ export class KyselyRepositoryStore implements RepositoryStore {
   }
 
   async repositoryExists(repository: RepositoryName): Promise<boolean> {
-    return (await findRepositoryId(this.#db, repository)) !== undefined;
+    return (await this.#findRepository({ name: repository })) !== undefined;
   }
 
-  async listRepositories({ last, limit }: Page<string>): Promise<RepositoryName[]> {
+  async listRepositories({ last, limit }: Page<string>, project?: string): Promise<RepositoryName[]> {
     let query = this.#db.selectFrom('repository').select('name').orderBy('name').limit(limit);
+    if (project !== undefined) {
+      const [from, to] = projectRange(project);
+      query = query.where('name', '>=', from).where('name', '<', to);
+    }
     if (last !== undefined) query = query.where('name', '>', last as RepositoryName);
     return (await query.execute()).map((row) => row.name);
   }
@@ -190,6 +204,38 @@ export class KyselyRepositoryStore implements RepositoryStore {
       ...(row.artifact_type !== null && { artifactType: row.artifact_type }),
       ...(row.annotations !== null && { annotations: JSON.parse(row.annotations) as Record<string, string> }),
     }));
+  }
+
+  async removeRepositories(project: string, limit: number): Promise<number> {
+    const at = this.#now().getTime();
+    const [from, to] = projectRange(project);
+    return this.#db.transaction().execute(async (tx) => {
+      // A session may be older than its repository. Whoever expires it takes its bytes along.
+      await tx
+        .updateTable('upload')
+        .set({ updated_at: 0 })
+        .where('repository', '>=', from)
+        .where('repository', '<', to)
+        .where('updated_at', '>', 0)
+        .execute();
+      let removed = 0;
+      while (removed < limit) {
+        const repository = await tx
+          .selectFrom('repository')
+          .select('id')
+          .where('name', '>=', from)
+          .where('name', '<', to)
+          .orderBy('name')
+          .limit(1)
+          .executeTakeFirst();
+        if (repository === undefined) break;
+        removed += await removeFromRepository(tx, repository.id, limit - removed, at);
+        if (removed === limit) break;
+        await tx.deleteFrom('repository').where('id', '=', repository.id).execute();
+        removed += 1;
+      }
+      return removed;
+    });
   }
 }
 
@@ -349,4 +395,67 @@ async function appendTagEvent(tx: Transaction<Schema>, event: Omit<Schema['tag_e
     .values({ ...event, sequence })
     .execute();
   return sequence;
+}
+
+/** @returns how many rows were removed; less than the limit when the repository holds nothing any more */
+async function removeFromRepository(
+  tx: Transaction<Schema>,
+  repositoryId: number,
+  limit: number,
+  at: number,
+): Promise<number> {
+  // A tag refers to the link of its image, so tags go first.
+  const tags = await tx
+    .selectFrom('tag')
+    .select('name')
+    .where('repository_id', '=', repositoryId)
+    .orderBy('name')
+    .limit(limit)
+    .execute();
+  for (const { name } of tags) {
+    await tx.deleteFrom('tag').where('repository_id', '=', repositoryId).where('name', '=', name).execute();
+  }
+  let removed = tags.length;
+  const events = await tx
+    .selectFrom('tag_event')
+    .select(['tag', 'sequence'])
+    .where('repository_id', '=', repositoryId)
+    .orderBy('tag')
+    .orderBy('sequence')
+    .limit(limit - removed)
+    .execute();
+  for (const { tag, sequence } of events) {
+    await tx
+      .deleteFrom('tag_event')
+      .where('repository_id', '=', repositoryId)
+      .where('tag', '=', tag)
+      .where('sequence', '=', sequence)
+      .execute();
+  }
+  removed += events.length;
+  const images = await tx
+    .selectFrom('repository_image')
+    .select('image')
+    .where('repository_id', '=', repositoryId)
+    .orderBy('image')
+    .limit(limit - removed)
+    .execute();
+  for (const { image } of images) {
+    await tx
+      .deleteFrom('repository_image')
+      .where('repository_id', '=', repositoryId)
+      .where('image', '=', image)
+      .execute();
+    await dropImageIfUnlinked(tx, image);
+  }
+  removed += images.length;
+  const blobs = await tx
+    .selectFrom('repository_blob')
+    .select('digest')
+    .where('repository_id', '=', repositoryId)
+    .orderBy('digest')
+    .limit(limit - removed)
+    .execute();
+  for (const { digest } of blobs) await unlinkBlob(tx, repositoryId, digest, at);
+  return removed + blobs.length;
 }

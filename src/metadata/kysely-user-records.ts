@@ -1,3 +1,5 @@
+import type { Insertable } from 'kysely';
+import { compileQuery, type RunQuery } from './compiled-query.js';
 import type { Database, UserTable } from './schema.js';
 import type { RefreshTokenRecord, UserRecord, UserRecords } from './user-records.js';
 
@@ -5,14 +7,16 @@ import type { RefreshTokenRecord, UserRecord, UserRecords } from './user-records
 export class KyselyUserRecords implements UserRecords {
   readonly #db: Database;
   readonly #now: () => Date;
+  readonly #findUser: RunQuery<UserRecord, { name: string }>;
 
   constructor(db: Database, now: () => Date = () => new Date()) {
     this.#db = db;
     this.#now = now;
+    this.#findUser = compileQuery(db, (parameter) => this.#selectUsers().where('name', '=', parameter('name')));
   }
 
   findUser(name: string): Promise<UserRecord | undefined> {
-    return this.#selectUsers().where('name', '=', name).executeTakeFirst();
+    return this.#findUser({ name });
   }
 
   listUsers(): Promise<UserRecord[]> {
@@ -46,6 +50,37 @@ export class KyselyUserRecords implements UserRecords {
     });
   }
 
+  async replaceFileUsers(users: readonly UserRecord[]): Promise<readonly string[]> {
+    const wanted = new Map(users.map((user) => [user.name, user]));
+    return this.#db.transaction().execute(async (tx) => {
+      const existing = await tx.selectFrom('user').select(['name', 'password_hash', 'role', 'source']).execute();
+      const taken: string[] = [];
+      for (const { name, password_hash, role, source } of existing) {
+        const user = wanted.get(name);
+        wanted.delete(name);
+        if (source === 'local') {
+          if (user !== undefined) taken.push(name);
+        } else if (user === undefined) {
+          await tx.deleteFrom('user').where('name', '=', name).execute();
+        } else if (user.passwordHash !== password_hash || user.role !== role) {
+          await tx
+            .updateTable('user')
+            .set({ password_hash: user.passwordHash, role: user.role })
+            .where('name', '=', name)
+            .execute();
+          await tx.deleteFrom('refresh_token').where('user', '=', name).execute();
+        }
+      }
+      for (const user of wanted.values()) {
+        await tx
+          .insertInto('user')
+          .values({ ...this.#toRow(user), source: 'file' })
+          .execute();
+      }
+      return taken;
+    });
+  }
+
   async addUser(user: UserRecord): Promise<boolean> {
     const { numInsertedOrUpdatedRows } = await this.#db
       .insertInto('user')
@@ -55,7 +90,7 @@ export class KyselyUserRecords implements UserRecords {
     return numInsertedOrUpdatedRows !== 0n;
   }
 
-  #toRow({ name, passwordHash, role }: UserRecord): UserTable {
+  #toRow({ name, passwordHash, role }: UserRecord): Insertable<UserTable> {
     return { name, password_hash: passwordHash, role, created_at: this.#now().getTime() };
   }
 

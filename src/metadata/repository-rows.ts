@@ -1,26 +1,63 @@
 import type { Kysely, Transaction } from 'kysely';
 import type { Digest } from '../oci/digest.js';
 import { projectOf, type RepositoryName } from '../oci/repository-name.js';
+import { namespacesResource, type ApiObject } from './object-store.js';
 import type { Schema } from './schema.js';
+
+/** Something is to be put into a project that is not there, or is going away. */
+export class ProjectUnavailableError extends Error {
+  override readonly name = 'ProjectUnavailableError';
+  readonly project: string;
+  readonly state: 'absent' | 'terminating';
+  constructor(project: string, state: 'absent' | 'terminating') {
+    super(`project ${project} is ${state}`);
+    this.project = project;
+    this.state = state;
+  }
+}
+
+/** The names of the repositories of a project: from the first, inclusive, to the second, exclusive. */
+export function projectRange(project: string): readonly [RepositoryName, RepositoryName] {
+  // "0" comes next after "/".
+  return [`${project}/` as RepositoryName, `${project}0` as RepositoryName];
+}
+
+/** Whether things can be put into a namespace. */
+export async function stateOfNamespace(
+  db: Kysely<Schema>,
+  name: string,
+): Promise<'active' | 'terminating' | 'absent'> {
+  const row = await db
+    .selectFrom('object')
+    .select('body')
+    .where('resource', '=', namespacesResource)
+    .where('namespace', '=', '')
+    .where('name', '=', name)
+    .executeTakeFirst();
+  if (row === undefined) return 'absent';
+  const { metadata } = JSON.parse(row.body) as ApiObject;
+  return metadata.deletionTimestamp === undefined ? 'active' : 'terminating';
+}
 
 export async function findRepositoryId(db: Kysely<Schema>, name: RepositoryName): Promise<number | undefined> {
   const row = await db.selectFrom('repository').select('id').where('name', '=', name).executeTakeFirst();
   return row?.id;
 }
 
-/** The id of the repository; it and its project are made when they are new. */
+/**
+ * The id of the repository, which is made when it is new.
+ *
+ * @throws {ProjectUnavailableError} when it is new and its project cannot take it
+ */
 export async function ensureRepository(tx: Transaction<Schema>, name: RepositoryName, at: number): Promise<number> {
   const existing = await findRepositoryId(tx, name);
   if (existing !== undefined) return existing;
   const project = projectOf(name);
-  await tx
-    .insertInto('project')
-    .values({ name: project, created_at: at })
-    .onConflict((conflict) => conflict.column('name').doNothing())
-    .execute();
+  const state = await stateOfNamespace(tx, project);
+  if (state !== 'active') throw new ProjectUnavailableError(project, state);
   const { id } = await tx
     .insertInto('repository')
-    .values({ name, project, created_at: at })
+    .values({ name, created_at: at })
     .returning('id')
     .executeTakeFirstOrThrow();
   return id;
@@ -35,4 +72,32 @@ export async function dropImageIfUnlinked(tx: Transaction<Schema>, digest: Diges
       query.not(query.exists(query.selectFrom('repository_image').select('image').where('image', '=', digest))),
     )
     .execute();
+}
+
+/**
+ * Removes the link of a blob, and the record with its bytes when it was the last one.
+ *
+ * @returns false when the repository does not link the blob
+ */
+export async function unlinkBlob(
+  tx: Transaction<Schema>,
+  repositoryId: number,
+  digest: Digest,
+  at: number,
+): Promise<boolean> {
+  const { numDeletedRows } = await tx
+    .deleteFrom('repository_blob')
+    .where('repository_id', '=', repositoryId)
+    .where('digest', '=', digest)
+    .executeTakeFirst();
+  if (numDeletedRows === 0n) return false;
+  const other = await tx.selectFrom('repository_blob').select('digest').where('digest', '=', digest).executeTakeFirst();
+  if (other !== undefined) return true;
+  const { location } = await tx
+    .deleteFrom('blob')
+    .where('digest', '=', digest)
+    .returning('location')
+    .executeTakeFirstOrThrow();
+  await tx.insertInto('discarded_location').values({ location, discarded_at: at }).execute();
+  return true;
 }

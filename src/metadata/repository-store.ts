@@ -76,8 +76,8 @@ export interface RepositoryStore {
 
   repositoryExists(repository: RepositoryName): Promise<boolean>;
 
-  /** Repository names in byte order. */
-  listRepositories(page: Page<string>): Promise<RepositoryName[]>;
+  /** Repository names in byte order; only those of one project when it is given. */
+  listRepositories(page: Page<string>, project?: string): Promise<RepositoryName[]>;
 
   /** Tags in byte order. */
   listTags(repository: RepositoryName, page: Page<string>): Promise<Tag[]>;
@@ -92,4 +92,14 @@ export interface RepositoryStore {
     artifactType: string | undefined,
     page: Page<string>,
   ): Promise<Descriptor[]>;
+
+  /**
+   * Removes a part of what the repositories of a project hold, and at the end the repositories: tags with their history,
+   * links of images and blobs, and what nobody links any more. Upload sessions of the project are left to expire at once.
+   * To be called until nothing is left, in a project that takes no new repositories.
+   *
+   * @param limit rows removed at most, in one short transaction
+   * @returns how many rows were removed; 0 when the project has no repository
+   */
+  removeRepositories(project: string, limit: number): Promise<number>;
 }

@@ -9,7 +9,6 @@ import type { RepositoryName } from '../oci/repository-name.js';
  * What each table means is said where the first migration makes it.
  */
 export interface Schema {
-  project: ProjectTable;
   repository: RepositoryTable;
   image: ImageTable;
   image_reference: ImageReferenceTable;
@@ -22,19 +21,18 @@ export interface Schema {
   upload: UploadTable;
   user: UserTable;
   refresh_token: RefreshTokenTable;
+  sequence: SequenceTable;
+  object: ObjectTable;
+  object_lookup: ObjectLookupTable;
+  change: ChangeTable;
+  audit_record: AuditRecordTable;
 }
 
 export type Database = Kysely<Schema>;
 
-export interface ProjectTable {
-  name: string;
-  created_at: number;
-}
-
 export interface RepositoryTable {
   id: Generated<number>;
   name: RepositoryName;
-  project: string;
   created_at: number;
 }
 
@@ -119,6 +117,8 @@ export interface UserTable {
   password_hash: string;
   role: 'admin' | 'user';
   created_at: number;
+  /** Where the user comes from: made here, or in an htpasswd file. */
+  source: Generated<'local' | 'file'>;
 }
 
 export interface RefreshTokenTable {
@@ -126,4 +126,61 @@ export interface RefreshTokenTable {
   user: string;
   client: string;
   expires_at: number;
+}
+
+export interface SequenceTable {
+  name: 'resource_version' | 'pruned_through';
+  value: number;
+}
+
+export interface ObjectTable {
+  resource: string;
+  /** Empty for what is in no namespace. */
+  namespace: string;
+  name: string;
+  uid: string;
+  version: number;
+  expires_at: number | null;
+  /** JSON object, without apiVersion, kind and resourceVersion. */
+  body: string;
+}
+
+export interface ObjectLookupTable {
+  resource: string;
+  value: string;
+  namespace: string;
+  name: string;
+}
+
+export interface ChangeTable {
+  version: number;
+  resource: string;
+  namespace: string;
+  name: string;
+  kind: 'ADDED' | 'MODIFIED' | 'DELETED';
+  /** After the change; the last state of what was deleted. */
+  body: string;
+  /** Before the change; null for what was added. */
+  previous: string | null;
+  at: number;
+}
+
+export interface AuditRecordTable {
+  id: Generated<number>;
+  at: number;
+  request_id: string;
+  principal: string;
+  impersonator: string | null;
+  address: string;
+  user_agent: string;
+  verb: string;
+  api_group: string;
+  resource: string;
+  namespace: string;
+  name: string;
+  method: string;
+  path: string;
+  outcome: 'allowed' | 'denied' | 'failed';
+  code: number;
+  reason: string | null;
 }

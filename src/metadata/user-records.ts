@@ -24,6 +24,14 @@ export interface UserRecords {
   /** Adds a user, or replaces one of that name together with every refresh token given to the old password. */
   putUser(user: UserRecord): Promise<void>;
 
+  /**
+   * Makes the users that come from a file these, whatever they were before; who has left is gone with their refresh
+   * tokens.
+   *
+   * @returns names that users made here have already; they stay as they are
+   */
+  replaceFileUsers(users: readonly UserRecord[]): Promise<readonly string[]>;
+
   /** Adds a user. @returns false when there is one of that name */
   addUser(user: UserRecord): Promise<boolean>;
 

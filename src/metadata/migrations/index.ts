@@ -1,7 +1,9 @@
 import type { Migration } from 'kysely';
 import * as registry from './001-registry.js';
+import * as objects from './002-objects.js';
 
 /** Every migration by its number, in order; one direction only. A migration that was released is never edited. */
 export const migrations: Readonly<Record<string, Migration>> = {
   '001-registry': registry,
+  '002-objects': objects,
 };

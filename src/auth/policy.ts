@@ -1,0 +1,226 @@
+import { LRUCache } from 'lru-cache';
+import type { ApiObject, ObjectStore } from '../metadata/object-store.js';
+import { aggregateRules } from './aggregation.js';
+import { mastersGroup, type Principal } from './principal.js';
+import { ruleAllows, rulesAllow, type AccessRequest, type PolicyRule } from './rules.js';
+import { serviceAccountName, subjectMatches, type Subject } from './subjects.js';
+
+const group = 'rbac.authorization.k8s.io';
+
+/** The resources that rules are made of, as the object store names them. */
+export const policyResources = {
+  roles: `roles.${group}`,
+  roleBindings: `rolebindings.${group}`,
+  clusterRoles: `clusterroles.${group}`,
+  clusterRoleBindings: `clusterrolebindings.${group}`,
+} as const;
+
+/** Decisions are remembered for so many pairs of principal and namespace. */
+const remembered = 20_000;
+/** No role or binding is without limit; a namespace with more bindings than that is read in pages. */
+const pageSize = 500;
+
+const everything: readonly PolicyRule[] = [
+  { verbs: ['*'], apiGroups: ['*'], resources: ['*'] },
+  { verbs: ['*'], nonResourceURLs: ['*'] },
+];
+
+/** A subject as bindings are looked up by. */
+export function subjectLookup(subject: Subject, bindingNamespace: string): string {
+  switch (subject.kind) {
+    case 'User':
+      return `User:${subject.name}`;
+    case 'Group':
+      return `Group:${subject.name}`;
+    case 'ServiceAccount':
+      return `User:${serviceAccountName(subject.namespace || bindingNamespace, subject.name)}`;
+  }
+}
+
+/** The lookups under which the bindings of a principal are. */
+function lookupsOf({ name, groups }: Pick<Principal, 'name' | 'groups'>): readonly string[] {
+  return [`User:${name}`, ...groups.map((member) => `Group:${member}`)];
+}
+
+interface Binding extends ApiObject {
+  readonly subjects?: readonly Subject[];
+  readonly roleRef: { readonly kind: string; readonly name: string };
+}
+
+interface Role extends ApiObject {
+  readonly rules?: readonly PolicyRule[];
+}
+
+/** Who is known to the decision: by name and groups. */
+export type Subjects = Pick<Principal, 'name' | 'groups'>;
+
+/**
+ * What the stored roles and bindings allow (Kubernetes RBAC). Everything is read through the version of the last change
+ * of any of them, so a change counts from the moment it is committed, by whichever process.
+ */
+export class AccessPolicy {
+  readonly #store: ObjectStore;
+  readonly #rules = new LRUCache<string, Promise<readonly PolicyRule[]>>({ max: remembered });
+  #version: number | undefined;
+
+  constructor(store: ObjectStore) {
+    this.#store = store;
+  }
+
+  /** Whether the rules granted to the principal allow the request. Narrowing by a token comes on top. */
+  async allows(who: Subjects, request: AccessRequest): Promise<boolean> {
+    const namespace = request.kind === 'resource' ? (request.namespace ?? '') : '';
+    if (rulesAllow(await this.rulesFor(who, ''), request)) return true;
+    return namespace !== '' && rulesAllow(await this.#namespaceRules(who, namespace), request);
+  }
+
+  /** All that the principal may do in a namespace, or everywhere when it is empty. */
+  async rulesFor(who: Subjects, namespace: string): Promise<readonly PolicyRule[]> {
+    const cluster = await this.#remember(`\0${keyOf(who)}`, () => this.#clusterRules(who));
+    return namespace === '' ? cluster : [...cluster, ...(await this.#namespaceRules(who, namespace))];
+  }
+
+  /**
+   * The namespaces in which a principal may do something: those that bind them, so that it costs as much as they have.
+   *
+   * @param verb and the rest: what is asked in each namespace
+   * @returns undefined when it is all namespaces
+   */
+  async namespacesWhere(
+    who: Subjects,
+    request: (namespace: string) => AccessRequest,
+  ): Promise<readonly string[] | undefined> {
+    const anywhere = request('');
+    if (rulesAllow(await this.rulesFor(who, ''), anywhere)) return undefined;
+    const candidates = new Set<string>();
+    for (const lookup of lookupsOf(who)) {
+      for await (const { metadata } of this.#bindings({ resource: policyResources.roleBindings, lookup })) {
+        candidates.add(metadata.namespace!);
+      }
+    }
+    const found: string[] = [];
+    for (const namespace of [...candidates].sort()) {
+      if (rulesAllow(await this.#namespaceRules(who, namespace), request(namespace))) found.push(namespace);
+    }
+    return found;
+  }
+
+  /** Everyone whom a binding lets do something, as `oc policy who-can` lists them. */
+  async whoCan(request: AccessRequest): Promise<{ readonly users: string[]; readonly groups: string[] }> {
+    const users = new Set<string>();
+    const groups = new Set<string>([mastersGroup]);
+    const namespace = request.kind === 'resource' ? (request.namespace ?? '') : '';
+    const add = async (binding: Binding) => {
+      const rules = await this.rulesOfBinding(binding);
+      if (!rules.some((rule) => ruleAllows(rule, request))) return;
+      for (const subject of binding.subjects ?? []) {
+        if (subject.kind === 'Group') groups.add(subject.name);
+        else if (subject.kind === 'User') users.add(subject.name);
+        else users.add(serviceAccountName(subject.namespace || namespace, subject.name));
+      }
+    };
+    for await (const binding of this.#bindings({ resource: policyResources.clusterRoleBindings })) await add(binding);
+    if (namespace !== '') {
+      for await (const binding of this.#bindings({ resource: policyResources.roleBindings, namespace })) {
+        await add(binding);
+      }
+    }
+    return { users: [...users].sort(), groups: [...groups].sort() };
+  }
+
+  /** The rules that a binding gives to its subjects; none when its role is not there. */
+  rulesOfBinding({ metadata, roleRef }: Binding): Promise<readonly PolicyRule[]> {
+    return roleRef.kind === 'ClusterRole'
+      ? this.rulesOfClusterRole(roleRef.name)
+      : this.#rulesOfRole(metadata.namespace ?? '', roleRef.name);
+  }
+
+  /** The rules of a ClusterRole, those of the roles it gathers included. */
+  rulesOfClusterRole(name: string): Promise<readonly PolicyRule[]> {
+    return this.#remember(`\u0001${name}`, async () => {
+      const role = (await this.#store.find({ resource: policyResources.clusterRoles, namespace: '', name })) as
+        | Role
+        | undefined;
+      if (role === undefined) return [];
+      if (role['aggregationRule'] === undefined) return role.rules ?? [];
+      const all: Role[] = [];
+      for await (const other of this.#all({ resource: policyResources.clusterRoles })) all.push(other as Role);
+      return aggregateRules(role, all);
+    });
+  }
+
+  /** Changes with every change of a role or a binding. */
+  version(): Promise<number> {
+    return this.#store.lastChangeOf(Object.values(policyResources));
+  }
+
+  async #rulesOfRole(namespace: string, name: string): Promise<readonly PolicyRule[]> {
+    const role = await this.#store.find({ resource: policyResources.roles, namespace, name });
+    return (role as Role | undefined)?.rules ?? [];
+  }
+
+  async #clusterRules(who: Subjects): Promise<readonly PolicyRule[]> {
+    if (who.groups.includes(mastersGroup)) return everything;
+    const names = new Set<string>();
+    for (const lookup of lookupsOf(who)) {
+      for await (const { roleRef } of this.#bindings({ resource: policyResources.clusterRoleBindings, lookup })) {
+        names.add(roleRef.name);
+      }
+    }
+    return (await Promise.all([...names].map((name) => this.rulesOfClusterRole(name)))).flat();
+  }
+
+  #namespaceRules(who: Subjects, namespace: string): Promise<readonly PolicyRule[]> {
+    return this.#remember(`${namespace}\0${keyOf(who)}`, async () => {
+      const found: PolicyRule[] = [];
+      for await (const binding of this.#bindings({ resource: policyResources.roleBindings, namespace })) {
+        if ((binding.subjects ?? []).some((subject) => subjectMatches(subject, who, namespace))) {
+          found.push(...(await this.rulesOfBinding(binding)));
+        }
+      }
+      return found;
+    });
+  }
+
+  async #remember(
+    key: string,
+    load: () => Promise<readonly PolicyRule[]>,
+  ): Promise<readonly PolicyRule[]> {
+    const version = await this.version();
+    if (version !== this.#version) {
+      this.#rules.clear();
+      this.#version = version;
+    }
+    const known = this.#rules.get(key);
+    if (known !== undefined) return known;
+    const loading = load();
+    this.#rules.set(key, loading);
+    loading.catch(() => {
+      if (this.#rules.peek(key) === loading) this.#rules.delete(key);
+    });
+    return loading;
+  }
+
+  #bindings(query: { readonly resource: string; readonly namespace?: string; readonly lookup?: string }) {
+    return this.#all(query) as AsyncIterable<Binding>;
+  }
+
+  async *#all(query: {
+    readonly resource: string;
+    readonly namespace?: string;
+    readonly lookup?: string;
+  }): AsyncIterable<ApiObject> {
+    let after: { readonly namespace: string; readonly name: string } | undefined;
+    for (;;) {
+      const page = await this.#store.list({ ...query, limit: pageSize, ...(after !== undefined && { after }) });
+      yield* page.objects;
+      const last = page.objects.at(-1);
+      if (page.isLast || last === undefined) return;
+      after = { namespace: last.metadata.namespace ?? '', name: last.metadata.name };
+    }
+  }
+}
+
+function keyOf({ name, groups }: Subjects): string {
+  return [name, ...groups].join('\0');
+}

@@ -1,0 +1,183 @@
+import type { ApiObject, Change, ObjectStore } from '../metadata/object-store.js';
+import { StatusError } from './errors.js';
+import type { WatchSource } from './resource.js';
+
+/** One line of a watch (metav1.WatchEvent). */
+export interface WatchEvent {
+  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR';
+  readonly object: ApiObject;
+}
+
+/** Changes kept in memory for those who watch; who is further behind reads the change log. */
+const keptChanges = 2000;
+const readAtOnce = 500;
+
+/**
+ * The change log as one reader of this process sees it, for all who watch: a change is read and parsed once, whatever
+ * their number. It is only a copy: whoever falls behind it reads the log itself.
+ */
+export class ChangeFeed {
+  readonly #store: ObjectStore;
+  #kept: Change[] = [];
+  /** Through which version, and after which one, changes are in `#kept`. */
+  #through: number | undefined;
+  #after = 0;
+  #reading: Promise<void> | undefined;
+
+  constructor(store: ObjectStore) {
+    this.#store = store;
+  }
+
+  /**
+   * Waits until something was committed after a version, but not long after `until`.
+   *
+   * @returns the changes of a resource after that version, and through which version they are complete; undefined when
+   *   some are no longer kept anywhere
+   */
+  async changesAfter(
+    version: number,
+    resource: string,
+    { signal, until }: { readonly signal: AbortSignal; readonly until: Date },
+  ): Promise<{ readonly changes: readonly Change[]; readonly through: number } | undefined> {
+    if (this.#through === undefined || version >= this.#through) {
+      await this.#store.waitForChange(version, { signal, until });
+      if (signal.aborted || (await this.#store.currentVersion()) <= version) return { changes: [], through: version };
+      await this.#read(version);
+    }
+    if (this.#through === undefined || version < this.#after || version > this.#through) {
+      return this.#store.readChanges(version, { resource, limit: readAtOnce });
+    }
+    const start = this.#indexAfter(version);
+    const changes: Change[] = [];
+    for (let index = start; index < this.#kept.length; index += 1) {
+      const change = this.#kept[index]!;
+      if (change.resource === resource) changes.push(change);
+    }
+    return { changes, through: this.#through };
+  }
+
+  /** All who ask at the same time share one reading. */
+  async #read(from: number): Promise<void> {
+    this.#reading ??= this.#readOnce(from).finally(() => {
+      this.#reading = undefined;
+    });
+    await this.#reading;
+  }
+
+  async #readOnce(from: number): Promise<void> {
+    const after = this.#through ?? from;
+    const read = await this.#store.readChanges(after, { limit: readAtOnce });
+    if (read === undefined) {
+      // Nobody has watched for a long time.
+      this.#kept = [];
+      this.#through = undefined;
+      return;
+    }
+    if (this.#through === undefined) this.#after = after;
+    this.#kept.push(...read.changes);
+    this.#through = read.through;
+    if (this.#kept.length > 2 * keptChanges) {
+      const dropped = this.#kept.splice(0, this.#kept.length - keptChanges);
+      this.#after = dropped.at(-1)!.version;
+    }
+  }
+
+  #indexAfter(version: number): number {
+    let low = 0;
+    let high = this.#kept.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#kept[middle]!.version <= version) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
+/** Who sees what of a resource. */
+export interface WatchSelection {
+  readonly source: WatchSource;
+  /** Empty: all namespaces. */
+  readonly namespace: string;
+  readonly matches: (object: ApiObject) => boolean;
+  readonly visible: ((object: ApiObject) => Promise<boolean>) | undefined;
+}
+
+/** How a watch runs. */
+export interface WatchOptions {
+  /** Changes after this version are told. */
+  readonly from: number;
+  /** Send the version reached now and then, though nothing changed. */
+  readonly bookmarks: boolean;
+  /** Ends it at once. */
+  readonly signal: AbortSignal;
+  /** When to end, about. */
+  readonly until: Date;
+  /** Asked before events are handed out, at most twice a second: whether the caller still may. */
+  readonly stillMay: () => Promise<boolean>;
+  readonly bookmarkMs?: number;
+}
+
+const usualBookmarkMs = 60_000;
+const checkMs = 500;
+
+/**
+ * The changes of a selection, in the order of their commits, from a version on. Nothing is queued for a slow reader: it
+ * finds its changes in the log when it comes for them, or that they are no longer kept.
+ *
+ * @throws {StatusError} Expired when changes are asked for that are no longer kept
+ */
+export async function* watchChanges(
+  feed: ChangeFeed,
+  { source, namespace, matches, visible }: WatchSelection,
+  { from, bookmarks, signal, until, stillMay, bookmarkMs = usualBookmarkMs }: WatchOptions,
+): AsyncGenerator<{ readonly event: WatchEvent; readonly change: Change | undefined }> {
+  let version = from;
+  let checkedAt = Date.now();
+  let nextBookmark = Date.now() + bookmarkMs;
+  while (!signal.aborted && Date.now() < until.getTime()) {
+    const wake = new Date(bookmarks ? Math.min(nextBookmark, until.getTime()) : until);
+    const read = await feed.changesAfter(version, source.resource, { signal, until: wake });
+    if (read === undefined) throw expired(version);
+    for (const change of read.changes) {
+      if (signal.aborted) return;
+      if (Date.now() - checkedAt > checkMs) {
+        if (!(await stillMay())) return;
+        checkedAt = Date.now();
+      }
+      if (namespace !== '' && change.object.metadata.namespace !== namespace) continue;
+      const event = eventOf(change, source, matches);
+      if (event !== undefined && (visible === undefined || (await visible(event.object)))) yield { event, change };
+    }
+    version = Math.max(version, read.through);
+    if (bookmarks && !signal.aborted && Date.now() >= nextBookmark) {
+      if (!(await stillMay())) return;
+      nextBookmark = Date.now() + bookmarkMs;
+      yield { event: bookmark(version), change: undefined };
+    }
+  }
+}
+
+/** What a change is to those who see a selection: an object may enter it or leave it. */
+function eventOf(
+  { kind, object, previous }: Change,
+  { view }: WatchSource,
+  matches: (object: ApiObject) => boolean,
+): WatchEvent | undefined {
+  const now = view(object);
+  const isSelected = kind !== 'DELETED' && matches(now);
+  const wasSelected = kind === 'DELETED' ? matches(now) : previous !== undefined && matches(view(previous));
+  if (isSelected) return { type: wasSelected ? 'MODIFIED' : 'ADDED', object: now };
+  return wasSelected ? { type: 'DELETED', object: now } : undefined;
+}
+
+/** @param annotations as the end of the initial events has them */
+export function bookmark(version: number | string, annotations?: Readonly<Record<string, string>>): WatchEvent {
+  const metadata = { resourceVersion: String(version), ...(annotations !== undefined && { annotations }) };
+  return { type: 'BOOKMARK', object: { metadata: { ...metadata, creationTimestamp: null } as never } };
+}
+
+/** The changes after a version are no longer kept: list again, and watch from there. */
+export function expired(version: number | string): StatusError {
+  return new StatusError('Expired', `too old resource version: ${version}; list again and watch from there`);
+}
