@@ -1,15 +1,25 @@
 import Router from '@koa/router';
-import Koa from 'koa';
+import Koa, { type Context } from 'koa';
 import type { Logger } from 'pino';
 import { join } from 'node:path';
+import { ensureDefaultPolicy } from './access/default-policy.js';
+import { AuditLog } from './audit/audit-log.js';
+import { auditTrail } from './audit/audit-middleware.js';
+import { AccessTokens } from './auth/access-tokens.js';
 import { Authenticator } from './auth/authenticate.js';
+import { HtpasswdFile } from './auth/htpasswd.js';
+import { Identities } from './auth/identities.js';
 import { PasswordChecker } from './auth/passwords.js';
-import { RegistryAccess } from './auth/registry-access.js';
+import { AccessPolicy } from './auth/policy.js';
+import { RegistryAccess, tokenPath } from './auth/registry-access.js';
+import { RepositoryRights } from './auth/repository-rights.js';
 import { tokenRoutes } from './auth/routes.js';
+import { ServiceAccountTokens } from './auth/service-account-tokens.js';
 import { SigningKeys } from './auth/signing-keys.js';
 import { RegistryTokens } from './auth/tokens.js';
 import type { BlobStore } from './blobstore/blob-store.js';
 import type { Config } from './config.js';
+import { makeApiParts } from './api-parts.js';
 import { BlobService } from './distribution/blobs.js';
 import { CatalogService } from './distribution/catalog.js';
 import { ociErrors } from './distribution/error-middleware.js';
@@ -19,7 +29,15 @@ import { ReferrerService } from './distribution/referrers.js';
 import { distributionRoutes, plainPaths, unsupported } from './distribution/routes.js';
 import { TagService } from './distribution/tags.js';
 import { UploadService } from './distribution/uploads.js';
+import { ensureOAuthClients } from './identity/oauth-clients.js';
+import { identityRoutes } from './identity/oauth-routes.js';
+import type { Job } from './jobs.js';
+import type { Resource } from './kube/resource.js';
+import { apiRoutes } from './kube/routes.js';
+import { ChangeFeed } from './kube/watch.js';
+import { KyselyAuditRecords } from './metadata/kysely-audit-records.js';
 import { KyselyBlobRecords } from './metadata/kysely-blob-records.js';
+import { KyselyObjectStore } from './metadata/kysely-object-store.js';
 import { KyselyRepositoryStore } from './metadata/kysely-repository-store.js';
 import { KyselyUploadRecords } from './metadata/kysely-upload-records.js';
 import { KyselyUserRecords } from './metadata/kysely-user-records.js';
@@ -33,36 +51,87 @@ import { requestLog } from './request-log.js';
 /** What the application stands on. */
 export interface AppOptions {
   readonly config: Config;
+  /** Of this program, as in `0.1.0`. */
+  readonly version: string;
   readonly db: Database;
   readonly store: BlobStore;
   readonly log: Logger;
   readonly metrics: Metrics;
-  /** True while the process is going away and should get no new work. */
-  readonly isDraining: () => boolean;
+  /** Fires when the process is going away and should get no new work. */
+  readonly stopping: AbortSignal;
 }
 
 /** The application, to be put behind a listener. */
 export interface App {
   readonly koa: Koa;
-  /** Every route, for tests that walk them. */
+  /** Every route but those of the API, for tests that walk them. */
   readonly routers: readonly Router[];
+  /** What the API serves, for tests that walk it. */
+  readonly resources: readonly Resource[];
   readonly collection: GarbageCollection;
   /** Work that is done now and then, beside requests. */
-  readonly refresh: () => Promise<void>;
+  readonly jobs: readonly Job[];
+  /** Waits for what is still being written. */
+  readonly close: () => Promise<void>;
 }
 
+/** How long a change can be watched from. */
+const changesKeptMs = 3600_000;
+const refreshMs = 60_000;
+/** A file of users counts within a second of its change. */
+const htpasswdMs = 1000;
+
 /** Makes the adapters, hands them to the services, and mounts the routes. */
-export async function createApp({ config, db, store, log, metrics, isDraining }: AppOptions): Promise<App> {
+export async function createApp({ config, version, db, store, log, metrics, stopping }: AppOptions): Promise<App> {
   const repositories = new KyselyRepositoryStore(db);
   const blobRecords = new KyselyBlobRecords(db);
   const uploadRecords = new KyselyUploadRecords(db);
   const users = new KyselyUserRecords(db);
+  const objects = new KyselyObjectStore(db);
+  const auditRecords = new KyselyAuditRecords(db);
 
   const keys = await SigningKeys.open(join(config.dataDir, 'keys'));
   const tokens = new RegistryTokens(keys, config.tokens.lifetimeSeconds);
+  const serviceAccountTokens = new ServiceAccountTokens(keys);
+  const accessTokens = new AccessTokens(objects);
   const passwords = new PasswordChecker(users);
-  const authenticator = new Authenticator(passwords, tokens);
-  const access = new RegistryAccess(authenticator, config.publicUrl);
+  const identities = new Identities(objects, users, accessTokens);
+  const authenticator = new Authenticator({ passwords, registryTokens: tokens, serviceAccountTokens, identities });
+  const policy = new AccessPolicy(objects);
+
+  const { resources, projects, removal, accountSecrets, ensureProjects } = await makeApiParts({
+    config,
+    objects,
+    repositories,
+    users,
+    auditRecords,
+    policy,
+    serviceAccountTokens,
+    authenticateToken: (token) => authenticator.authenticateApi(`Bearer ${token}`),
+  });
+  await ensureDefaultPolicy(objects, () => new Date());
+  await ensureProjects();
+  await ensureOAuthClients(objects);
+
+  const rights = new RepositoryRights(
+    policy,
+    {
+      repositoryExists: (repository) => repositories.repositoryExists(repository),
+      projectExists: (project) => projects.exists(project),
+      mayCreateProject: (principal, project) => projects.mayCreateForPush(principal, project),
+      createProject: async (principal, project) => {
+        await projects.createForPush(principal, project);
+      },
+    },
+    { anonymousPull: config.anonymous.pull },
+  );
+  const access = new RegistryAccess({
+    authenticator,
+    policy,
+    rights,
+    anonymousPull: config.anonymous.pull,
+    publicUrl: config.publicUrl,
+  });
 
   const parseName = (text: string) => parseRepositoryName(text, config.defaultProject);
 
@@ -84,38 +153,107 @@ export async function createApp({ config, db, store, log, metrics, isDraining }:
   const auth = new Router({ sensitive: true });
   tokenRoutes(auth, {
     authenticator,
-    passwords,
+    identities,
+    rights,
+    keyless: { exchange: () => Promise.resolve(undefined) },
+    serviceAccountTokens,
     users,
     tokens,
     keys,
     parseName,
     refreshLifetimeSeconds: config.tokens.refreshLifetimeSeconds,
   });
+  const identity = new Router({ sensitive: true });
+  identityRoutes(identity, {
+    store: objects,
+    records: users,
+    passwords,
+    accessTokens,
+    publicUrl: config.publicUrl,
+    accessTokenSeconds: config.oauth.accessTokenSeconds,
+  });
   const operations = new Router({ sensitive: true });
-  operationsRoutes(operations, { access, db, store, metrics, isDraining });
+  operationsRoutes(operations, { access, db, store, metrics, isDraining: () => stopping.aborted });
+
+  const api = apiRoutes({
+    resources,
+    access: {
+      authenticate: (authorization) => authenticator.authenticateApi(authorization),
+      allows: (principal, request) => policy.allows(principal, request),
+    },
+    feed: new ChangeFeed(objects),
+    publicUrl: config.publicUrl,
+    version,
+    stopping,
+  });
+  const audit = new AuditLog(auditRecords, {
+    log,
+    ...(config.audit.file !== undefined && { file: config.audit.file }),
+    retentionDays: config.audit.retentionDays,
+  });
 
   const koa = new Koa();
   koa.use(requestLog(log, metrics));
+  koa.use(auditTrail(audit, { loginPaths: [tokenPath, '/oauth/token', '/oauth/login'] }));
   koa.use(ociErrors);
   koa.use(requireHost);
+  // It looks at its paths itself, and refuses in its own form.
+  koa.use(api);
   koa.use(plainPaths);
-  const routers = [operations, auth, distribution];
+  const routers = [operations, auth, identity, distribution];
   for (const router of routers) koa.use(router.routes());
   koa.use(unsupported(distribution));
-  koa.on('error', (error: unknown, ctx?: Koa.Context) => {
+  koa.on('error', (error: unknown, ctx?: Context) => {
     // A client that went away is no error of ours; the request log says so.
     if (ctx?.res.destroyed === true) return;
     log.error({ err: error, id: ctx?.state['requestId'] as string | undefined }, 'unexpected error');
   });
 
+  const collection = new GarbageCollection(store, blobRecords, uploads);
+  const refresh = async () => {
+    const now = new Date();
+    await users.removeExpiredRefreshTokens(now);
+    await objects.removeExpired(now);
+    await objects.pruneChanges(new Date(now.getTime() - changesKeptMs));
+    metrics.blobs.set(await blobRecords.countBlobs());
+    metrics.uploadsOpen.set(await uploadRecords.countUploads());
+  };
+  await refresh();
+  const jobs: Job[] = [
+    {
+      name: 'collection',
+      intervalMs: config.collection.intervalSeconds * 1000,
+      run: (signal) => collection.run(signal),
+    },
+    { name: 'refresh', intervalMs: refreshMs, run: refresh },
+    { name: 'project removal', intervalMs: refreshMs, run: (signal) => removal.run(signal) },
+    { name: 'service account credentials', intervalMs: refreshMs, run: (signal) => accountSecrets.run(signal) },
+    {
+      name: 'audit retention',
+      intervalMs: refreshMs,
+      run: (signal) => audit.removeOldRecords(new Date(), signal),
+    },
+  ];
+  if (config.auth.htpasswd !== undefined) {
+    const file = new HtpasswdFile(config.auth.htpasswd, users);
+    const refreshUsers = async () => {
+      for (const { line, reason } of (await file.refresh()) ?? []) {
+        log.warn({ file: config.auth.htpasswd, line, reason }, 'a line of the htpasswd file was not taken');
+      }
+    };
+    await refreshUsers();
+    jobs.push({ name: 'htpasswd', intervalMs: htpasswdMs * 0.8, run: refreshUsers });
+  }
+
   return {
     koa,
     routers,
-    collection: new GarbageCollection(store, blobRecords, uploads),
-    refresh: async () => {
-      await users.removeExpiredRefreshTokens(new Date());
-      metrics.blobs.set(await blobRecords.countBlobs());
-      metrics.uploadsOpen.set(await uploadRecords.countUploads());
+    resources,
+    collection,
+    jobs,
+    close: async () => {
+      await removal.stop();
+      await audit.close();
     },
   };
 }

@@ -89,11 +89,10 @@ const schema = z.strictObject({
     .prefault({}),
   secrets: z
     .strictObject({
-      key: z
-        .string()
-        .refine((text) => Buffer.from(text, 'base64').length === 32, 'expected 32 bytes in base64')
-        .optional()
-        .describe('by which secrets are encrypted, 32 bytes in base64 (made in dataDir/keys)'),
+      keys: z
+        .array(z.string().refine((text) => Buffer.from(text, 'base64').length === 32, 'expected 32 bytes in base64'))
+        .default([])
+        .describe('by which secrets are encrypted, the first, or were: 32 bytes in base64 each (made in dataDir/keys)'),
     })
     .prefault({}),
   auth: z

@@ -14,9 +14,14 @@ export interface OperationsOptions {
   readonly isDraining: () => boolean;
 }
 
-/** Health, for anyone: it says no more than yes or no. Metrics, for every user who is logged in. */
+/** Health, for anyone: it says no more than yes or no. Metrics, for those who may get that path. */
 export function operationsRoutes(router: Router, { access, db, store, metrics, isDraining }: OperationsOptions): void {
-  router.get('/healthz', (ctx) => {
+  // Clients try the door first: `oc login` with HEAD, prune with GET. An answer in HTML would be taken for a console.
+  router.get('/', (ctx) => {
+    ctx.body = 'Weir, a registry with image streams\n';
+  });
+
+  router.get(['/healthz', '/livez'], (ctx) => {
     ctx.body = 'ok\n';
   });
 

@@ -35,10 +35,9 @@ export interface RunningRegistry {
 /** Per request head; a token with many scopes is long. */
 const maxHeaderSize = 32 * 1024;
 const certificateRefreshMs = 10_000;
-const refreshMs = 60_000;
 
 /** Starts a registry: opens the data folder, makes what a first start needs, and listens. */
-export async function startRegistry(config: Config, log: Logger): Promise<RunningRegistry> {
+export async function startRegistry(config: Config, log: Logger, version = 'unknown'): Promise<RunningRegistry> {
   const metrics = new Metrics({ processMetrics: true });
   const db = await openDatabase(config, {
     onQuery: (durationMs) => {
@@ -48,16 +47,10 @@ export async function startRegistry(config: Config, log: Logger): Promise<Runnin
   const store = await openBlobStore(config);
   const admin = await ensureAdmin(new KyselyUserRecords(db), config.admin.password, adminPasswordPath(config));
 
-  let draining = false;
-  const app = await createApp({ config, db, store, log, metrics, isDraining: () => draining });
+  const stopping = new AbortController();
+  const app = await createApp({ config, version, db, store, log, metrics, stopping: stopping.signal });
   const jobs = new Jobs(log);
-  jobs.start({
-    name: 'collection',
-    intervalMs: config.collection.intervalSeconds * 1000,
-    run: (signal) => app.collection.run(signal),
-  });
-  jobs.start({ name: 'refresh', intervalMs: refreshMs, run: app.refresh });
-  await app.refresh();
+  for (const job of app.jobs) jobs.start(job);
 
   const { server, caCertificatePath } = await makeServer(config, app, jobs);
   const guard = new BodyGuard({
@@ -77,10 +70,11 @@ export async function startRegistry(config: Config, log: Logger): Promise<Runnin
     caCertificatePath,
     passwordPath: admin.generated ? adminPasswordPath(config) : undefined,
     stop: async () => {
-      draining = true;
+      stopping.abort();
       const clean = await closeServer(server, config.shutdownGraceSeconds * 1000);
       guard.close();
       await jobs.stop();
+      await app.close();
       await store.close();
       await db.destroy();
       return clean;

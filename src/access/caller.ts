@@ -6,8 +6,8 @@ import type { Call } from '../kube/resource.js';
 export async function callerMay(policy: AccessPolicy, call: Call, request: AccessRequest): Promise<boolean> {
   switch (request.kind) {
     case 'resource': {
-      const { kind: _kind, namespace = '', ...wanted } = request;
-      return call.may({ ...wanted, namespace });
+      // Left out, it would be the namespace of the call.
+      return call.may({ ...request, namespace: request.namespace ?? '' });
     }
     case 'path':
       return !isNarrowed(call) && (await policy.allows(call.principal, request));

@@ -1,7 +1,7 @@
 import { policyResources, type AccessPolicy } from '../auth/policy.js';
 import { compactRules, describeRule, uncoveredRules, type PolicyRule } from '../auth/rules.js';
 import { forbidden, notFound, type GroupResource } from '../kube/errors.js';
-import { deepEqual, type JsonValue } from '../kube/json.js';
+import { deepEqual, type JsonObject, type JsonValue } from '../kube/json.js';
 import type { Call } from '../kube/resource.js';
 import type { ApiObject, ObjectStore } from '../metadata/object-store.js';
 import { rulesOfCaller } from './caller.js';
@@ -41,7 +41,7 @@ export async function requireRoleRights(
   old: ApiObject | undefined,
 ): Promise<void> {
   const { name } = object.metadata;
-  if (old !== undefined && grantsSame(object, old, ['rules', 'aggregationRule'])) return;
+  if (old !== undefined && deepEqual(grantsOfRole(object), grantsOfRole(old))) return;
   // The name of a role that is yet to be is no name of a request, and so no `resourceNames` of a rule has it.
   if (await mayOnRole(call, 'escalate', resource.plural, old === undefined ? undefined : name)) return;
   const { rules = [] } = clusterRoleSchema.parse(object);
@@ -67,7 +67,7 @@ export async function requireBindingRights(
   object: ApiObject,
   old: ApiObject | undefined,
 ): Promise<void> {
-  if (old !== undefined && grantsSame(object, old, ['roleRef', 'subjects'])) return;
+  if (old !== undefined && deepEqual(grantsOfBinding(object), grantsOfBinding(old))) return;
   const { roleRef } = bindingSchema.parse(object);
   const roles = rolesOf(roleRef);
   if (await mayOnRole(call, 'bind', roles.plural, roleRef.name)) return;
@@ -97,16 +97,19 @@ function mayOnRole(call: Call, verb: 'bind' | 'escalate', plural: string, name: 
   });
 }
 
-/** Whether two states of an object give the same rights, now and after the next start. */
-function grantsSame(object: ApiObject, old: ApiObject, fields: readonly string[]): boolean {
-  const isGathered = 'aggregationRule' in object || fields.includes('rules');
-  const grantsOf = ({ metadata, ...rest }: ApiObject) =>
-    ({
-      ...Object.fromEntries(fields.flatMap((field) => (rest[field] === undefined ? [] : [[field, rest[field]]]))),
-      ...(isGathered && metadata.namespace === undefined && { labels: metadata.labels ?? {} }),
-      autoupdate: metadata.annotations?.[autoupdateAnnotation] ?? null,
-    }) as JsonValue;
-  return deepEqual(grantsOf(object), grantsOf(old));
+/** All of a role that decides what it gives, now and after the next start. */
+function grantsOfRole({ metadata, rules, aggregationRule }: ApiObject): JsonValue {
+  return grants(metadata, { rules, aggregationRule, labels: metadata.namespace === undefined && metadata.labels });
+}
+
+/** All of a binding that decides what it gives, now and after the next start. */
+function grantsOfBinding({ metadata, roleRef, subjects }: ApiObject): JsonValue {
+  return grants(metadata, { roleRef, subjects });
+}
+
+function grants({ annotations }: ApiObject['metadata'], fields: Readonly<Record<string, unknown>>): JsonValue {
+  const all = { ...fields, autoupdate: annotations?.[autoupdateAnnotation] };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as JsonObject;
 }
 
 async function requireCovered(

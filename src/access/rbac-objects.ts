@@ -50,7 +50,9 @@ export const clusterRoleSchema = z.object({
   rules: z
     .array(ruleSchema)
     .exactOptional()
-    .describe('What the role allows. With an aggregationRule the rules that were gathered; what is written is ignored.'),
+    .describe(
+      'What the role allows. With an aggregationRule the rules that were gathered; what is written is ignored.',
+    ),
   aggregationRule: z
     .object({
       clusterRoleSelectors: z
@@ -103,6 +105,7 @@ function withoutEmptyLists({ verbs, ...lists }: z.output<typeof ruleSchema>): z.
 
 /** A binding as it is kept: with the groups that Kubernetes takes for granted. */
 export function toStoredBinding({ subjects = [], roleRef }: BindingFields): BindingFields {
+  const { apiGroup: roleGroup = '', kind: roleKind, name: roleName } = roleRef;
   return {
     ...(subjects.length > 0 && {
       subjects: subjects.map(({ kind, apiGroup = '', name, namespace = '' }) => ({
@@ -112,7 +115,7 @@ export function toStoredBinding({ subjects = [], roleRef }: BindingFields): Bind
         ...(namespace !== '' && { namespace }),
       })),
     }),
-    roleRef: { apiGroup: roleRef.apiGroup || rbacGroup, kind: roleRef.kind, name: roleRef.name },
+    roleRef: { apiGroup: roleGroup || rbacGroup, kind: roleKind, name: roleName },
   };
 }
 

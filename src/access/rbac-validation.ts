@@ -1,6 +1,6 @@
 import type { PolicyRule } from '../auth/rules.js';
 import type { StatusCause } from '../kube/errors.js';
-import { deepEqual, type JsonValue } from '../kube/json.js';
+import { deepEqual } from '../kube/json.js';
 import { invalidValue, nameCauses, requiredValue } from '../kube/object-meta.js';
 import { rbacGroup, type BindingFields, type RoleFields } from './rbac-objects.js';
 
@@ -77,7 +77,7 @@ export function bindingCauses(
   if (roleRef.name === '') causes.push(requiredValue('roleRef.name'));
   else causes.push(...nameCauses(roleRef.name, 'path-segment', 'roleRef.name'));
   causes.push(...subjects.flatMap((subject, index) => subjectCauses(subject, `subjects[${index}]`)));
-  if (old !== undefined && !deepEqual(old.roleRef as JsonValue, roleRef as JsonValue)) {
+  if (old !== undefined && !deepEqual(old.roleRef, roleRef)) {
     causes.push(invalidValue('roleRef', roleRef, 'cannot change roleRef'));
   }
   return causes;

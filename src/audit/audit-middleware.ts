@@ -18,7 +18,7 @@ const maxText = 1024;
 /**
  * Records every change and every denied request before its answer goes out. It stands around the middlewares that turn
  * errors into answers, and reads from `ctx.state` what the others found out: `requestId`, `principal`, `impersonator`,
- * and `accessRequest`, which is what the request as a whole asked to do.
+ * `accessRequest`, which is what the request as a whole asked to do, and `dryRun`, true when a body said so.
  *
  * Neither the query, nor a header but User-Agent, nor anything of a body but one word of an error and the name of a new
  * object is written down: there could be secrets in it.
@@ -48,7 +48,7 @@ function outcomeAt(ctx: Context, status: number, logins: ReadonlySet<string>): A
     method: ctx.method,
     path: ctx.path,
     status,
-    isDryRun: [ctx.query['dryRun']].flat().includes('All'),
+    isDryRun: ctx.state['dryRun'] === true || [ctx.query['dryRun']].flat().includes('All'),
     namesBlob: hasQuery(ctx, 'digest') || hasQuery(ctx, 'mount'),
     showsCredentials: ctx.get('Authorization') !== '',
     isLogin: logins.has(ctx.path),
@@ -109,8 +109,9 @@ function reasonOf(ctx: Context): string | undefined {
   return words.find((word): word is string => typeof word === 'string' && /^[A-Za-z_]{1,64}$/.test(word));
 }
 
+/** Also what is inherited: the status of an HttpError is in its class. */
 function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null && Object.hasOwn(value, name)
+  return typeof value === 'object' && value !== null && name in value
     ? (value as Readonly<Record<string, unknown>>)[name]
     : undefined;
 }

@@ -66,18 +66,23 @@ export class PasswordChecker {
     const proof = createHmac('sha256', this.#key)
       .update(`${user?.passwordHash ?? ''}\0${password}`)
       .digest();
-    const known = this.#right.get(name);
-    if (user !== undefined && known !== undefined && timingSafeEqual(known, proof)) return user;
     const ofAccount = `${address}\0${name}`;
+    // Remembered for the address only: from elsewhere, a guess must not be tried past the limit of failures.
+    const known = this.#right.get(ofAccount);
+    if (user !== undefined && known !== undefined && timingSafeEqual(known, proof)) return user;
     this.#refuseAfterFailures(ofAccount, address);
     if (Buffer.byteLength(password) > maxPasswordBytes) return undefined;
-    const right = await this.#inTurn(() => bcrypt.compare(password, user?.passwordHash ?? this.#nobody));
+    const right = await this.#inTurn(() => {
+      // Those who came at the same time may have failed in the meantime.
+      this.#refuseAfterFailures(ofAccount, address);
+      return bcrypt.compare(password, user?.passwordHash ?? this.#nobody);
+    });
     if (!right || user === undefined) {
       for (const key of [ofAccount, address]) this.#failures.set(key, (this.#failures.get(key) ?? 0) + 1);
       return undefined;
     }
     this.#failures.delete(ofAccount);
-    this.#right.set(name, proof);
+    this.#right.set(ofAccount, proof);
     return user;
   }
 

@@ -116,7 +116,11 @@ export class AccessPolicy {
       for (const subject of binding.subjects ?? []) {
         if (subject.kind === 'Group') groups.add(subject.name);
         else if (subject.kind === 'User') users.add(subject.name);
-        else users.add(serviceAccountName(subject.namespace || namespace, subject.name));
+        else {
+          // Without a namespace it is in that of the binding, and nobody where the binding has none.
+          const home = subject.namespace || binding.metadata.namespace;
+          if (home !== undefined) users.add(serviceAccountName(home, subject.name));
+        }
       }
     };
     for await (const binding of this.#bindings({ resource: policyResources.clusterRoleBindings })) await add(binding);
@@ -221,6 +225,7 @@ export class AccessPolicy {
   }
 }
 
+/** A name may hold any character when it comes from a review, so no separator would do. */
 function keyOf({ name, groups }: Subjects): string {
-  return [name, ...groups].join('\0');
+  return JSON.stringify([name, ...groups]);
 }

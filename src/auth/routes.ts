@@ -10,15 +10,27 @@ import type { Identities } from './identities.js';
 import type { Principal, TokenAccess } from './principal.js';
 import { addressOf, tokenPath } from './registry-access.js';
 import type { RepositoryRights } from './repository-rights.js';
+import type { ServiceAccountTokens } from './service-account-tokens.js';
 import type { SigningKeys } from './signing-keys.js';
 import { grantedAccess, parseScopes } from './token-scope.js';
 import { generateRefreshToken, hashRefreshToken, type RegistryTokens } from './tokens.js';
+
+/** Whose token of a CI system is as good as which service account. */
+export interface KeylessTrust {
+  /** @returns undefined when no rule trusts the token, or several do and none was named */
+  readonly exchange: (
+    idToken: string,
+    wanted: { readonly namespace?: string; readonly serviceAccount?: string },
+  ) => Promise<{ readonly namespace: string; readonly name: string; readonly uid: string } | undefined>;
+}
 
 /** What the token endpoint works with. */
 export interface TokenRoutesOptions {
   readonly authenticator: Authenticator;
   readonly identities: Identities;
   readonly rights: RepositoryRights;
+  readonly keyless: KeylessTrust;
+  readonly serviceAccountTokens: ServiceAccountTokens;
   readonly users: UserRecords;
   readonly tokens: RegistryTokens;
   readonly keys: SigningKeys;
@@ -31,14 +43,26 @@ export interface TokenRoutesOptions {
 const maxAccessLength = 16 * 1024;
 const maxFormSize = 64 * 1024;
 
+/** RFC 8693, section 2.1. */
+const tokenExchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
+const subjectTokenTypes = ['urn:ietf:params:oauth:token-type:id_token', 'urn:ietf:params:oauth:token-type:jwt'];
+/** Of what a CI system gets for its token. */
+const keylessSeconds = 900;
+
 const form = z.object({
-  grant_type: z.enum(['password', 'refresh_token']),
+  grant_type: z.enum(['password', 'refresh_token', tokenExchange]),
   client_id: z.string().max(255).default(''),
   access_type: z.string().optional(),
   scope: z.string().default(''),
   username: z.string().optional(),
   password: z.string().optional(),
   refresh_token: z.string().optional(),
+  subject_token: z.string().optional(),
+  subject_token_type: z.string().optional(),
+  service_account: z
+    .string()
+    .regex(/^[^/]+\/[^/]+$/)
+    .optional(),
 });
 
 /** An error of the OAuth 2.0 token endpoint (RFC 6749, section 5.2). */
@@ -88,6 +112,10 @@ export function tokenRoutes(router: Router, options: TokenRoutesOptions): void {
   router.post(tokenPath, async (ctx) => {
     try {
       const fields = await readForm(ctx);
+      if (fields.grant_type === tokenExchange) {
+        sendToken(ctx, await exchangeToken(ctx, options, fields));
+        return;
+      }
       const principal = await redeem(options, fields, addressOf(ctx));
       ctx.state['principal'] = principal;
       const access = await accessOf(principal, [fields.scope], options);
@@ -98,7 +126,7 @@ export function tokenRoutes(router: Router, options: TokenRoutesOptions): void {
         token_type: 'Bearer',
         expires_in: issued.lifetimeSeconds,
         issued_at: issued.issuedAt.toISOString(),
-        scope: access.map(({ type, name, actions }) => `${type}:${name}:${actions.join(',')}`).join(' '),
+        scope: scopeText(access),
         ...(fields.refresh_token !== undefined && { refresh_token: fields.refresh_token }),
         ...(offline && { refresh_token: await giveRefreshToken(options, principal, fields.client_id) }),
       });
@@ -147,8 +175,45 @@ async function readForm(ctx: Context): Promise<z.infer<typeof form>> {
   const fields = form.safeParse(Object.fromEntries(new URLSearchParams(body.toString('utf8'))));
   if (fields.success) return fields.data;
   const wrong = fields.error.issues[0]!.path.join('.');
-  if (wrong === 'grant_type') throw new GrantError('unsupported_grant_type', 'expected password or refresh_token');
+  if (wrong === 'grant_type') throw new GrantError('unsupported_grant_type', `expected password, refresh_token or ${tokenExchange}`);
   throw new GrantError('invalid_request', `${wrong} is not valid`);
+}
+
+/**
+ * RFC 8693: a token of a CI system for one of a service account. With a scope it is a registry token narrowed to that;
+ * without one it is an API token, which docker, podman and kubectl take as a password or as it is.
+ */
+async function exchangeToken(ctx: Context, options: TokenRoutesOptions, fields: z.infer<typeof form>): Promise<object> {
+  const { subject_token: idToken = '', subject_token_type: type, service_account: wanted } = fields;
+  if (!subjectTokenTypes.includes(type ?? '')) {
+    throw new GrantError('invalid_request', `subject_token_type: expected ${subjectTokenTypes.join(' or ')}`);
+  }
+  const [namespace, serviceAccount] = wanted?.split('/') ?? [];
+  const account = await options.keyless.exchange(idToken, {
+    ...(namespace !== undefined && { namespace }),
+    ...(serviceAccount !== undefined && { serviceAccount }),
+  });
+  const principal = account && (await options.identities.resolve({ kind: 'service-account', ...account }));
+  if (account === undefined || principal === undefined) {
+    throw new GrantError(
+      'invalid_grant',
+      'no trust rule of a project takes this token, or several do and service_account does not say which is meant',
+    );
+  }
+  ctx.state['principal'] = principal;
+  const common = { issued_token_type: 'urn:ietf:params:oauth:token-type:access_token', token_type: 'Bearer' };
+  if (fields.scope === '') {
+    const { token } = await options.serviceAccountTokens.issue({ ...account, lifetimeSeconds: keylessSeconds });
+    return { access_token: token, ...common, expires_in: keylessSeconds };
+  }
+  const access = await accessOf(principal, [fields.scope], options);
+  const issued = await options.tokens.issue(principal, access, keylessSeconds);
+  return { access_token: issued.token, ...common, expires_in: issued.lifetimeSeconds, scope: scopeText(access) };
+}
+
+/** A list of accesses as one text (RFC 6749, section 3.3). */
+function scopeText(access: readonly TokenAccess[]): string {
+  return access.map(({ type, name, actions }) => `${type}:${name}:${actions.join(',')}`).join(' ');
 }
 
 async function redeem(

@@ -25,7 +25,7 @@ Exit codes: 0 stopped, 1 failure, 2 configuration not valid, 4 stopped with requ
       const flush = setInterval(() => {
         log.flush();
       }, 1000).unref();
-      const registry = await startRegistry(config, log);
+      const registry = await startRegistry(config, log, version);
       // Listened for before anyone is told that there is something to stop.
       const stopped = untilStopped(registry);
       process.stdout.write(

@@ -1,5 +1,6 @@
 import type { Context, Next } from 'koa';
 import { BodyTooLargeError, stopReading } from '../http.js';
+import { ProjectUnavailableError } from '../metadata/repository-rows.js';
 import { OciError } from '../oci/errors.js';
 
 /** Answers every OciError in the spec's error form; what is no OciError is somebody else's to answer. */
@@ -22,6 +23,10 @@ const noSpaceCodes = new Set<unknown>(['ENOSPC', 'EDQUOT', 'SQLITE_FULL']);
 
 function toOciError(error: unknown): OciError | undefined {
   if (error instanceof OciError) return error;
+  if (error instanceof ProjectUnavailableError) {
+    // It went between the check and the push.
+    return new OciError('NAME_UNKNOWN', { project: error.project, state: error.state }, { cause: error });
+  }
   if (error instanceof BodyTooLargeError) {
     return new OciError('SIZE_INVALID', 'the body is larger than the registry takes', { status: 413 });
   }

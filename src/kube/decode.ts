@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import type { ApiObject } from '../metadata/object-store.js';
 import { badRequest, invalid, StatusError, type StatusCause } from './errors.js';
 import { duplicateFields, unknownFields } from './field-validation.js';
-import { isJsonObject, type JsonObject, type JsonValue } from './json.js';
+import { isDeeperThan, isJsonObject, type JsonObject, type JsonValue } from './json.js';
 import { objectMetaSchema } from './object-meta.js';
 import { apiVersionOf } from './resource.js';
 
@@ -26,6 +26,9 @@ export interface DecodeOptions {
   readonly warn: (text: string) => void;
 }
 
+/** No kind comes near it, and what is deeper would exhaust the stack. */
+const maxDepth = 1000;
+
 /** @throws {StatusError} BadRequest */
 export function parseJson(text: string): JsonValue {
   try {
@@ -43,6 +46,7 @@ export function parseJson(text: string): JsonValue {
  */
 export function decodeObject(body: JsonValue, expected: ExpectedKind, options: DecodeOptions): ApiObject {
   if (!isJsonObject(body)) throw badRequest(`expected a JSON object of kind ${expected.kind}`);
+  if (isDeeperThan(maxDepth, body)) throw badRequest(`the body is nested more than ${maxDepth} levels deep`);
   checkType(body, expected);
   const { apiVersion: _apiVersion, kind: _kind, metadata = {}, ...fields } = withoutNulls(body) as JsonObject;
   const meta = objectMetaSchema.safeParse(metadata);

@@ -1,13 +1,8 @@
 import { coversJson, parseMediaRanges } from './accept.js';
 import { apiVersionOf, type Resource, type Subresource, type Verb } from './resource.js';
 
-/** How the aggregated document is written. */
-export interface AggregatedForm {
-  /** Of apidiscovery.k8s.io; both versions have the same documents. */
-  readonly version: 'v2' | 'v2beta1';
-  /** By its parameters alone clients know the aggregated document. */
-  readonly contentType: string;
-}
+/** Versions of apidiscovery.k8s.io; both have the same documents. */
+export type AggregatedVersion = 'v2' | 'v2beta1';
 
 /** A group, version and kind, as every document of discovery names what a resource holds. */
 interface ResponseKind {
@@ -106,19 +101,6 @@ export interface ApiResourceList {
   readonly resources: readonly ApiResource[];
 }
 
-/** k8s.io/apimachinery/pkg/version, Info. */
-export interface VersionInfo {
-  readonly major: string;
-  readonly minor: string;
-  readonly gitVersion: string;
-  readonly gitCommit: string;
-  readonly gitTreeState: string;
-  readonly buildDate: string;
-  readonly goVersion: string;
-  readonly compiler: string;
-  readonly platform: string;
-}
-
 /** The resources of one version of a group that discovery tells of, alphabetically. */
 interface Version {
   readonly version: string;
@@ -149,21 +131,15 @@ export class Discovery {
   /** By group, in their order; of a group the version that is declared first is the preferred one. */
   readonly #groups: ReadonlyMap<string, readonly Version[]>;
 
-  readonly #weirVersion: string;
-
-  /**
-   * @param resources all that are served; hidden ones are left out, and groups that have no others
-   * @param weirVersion that of the package
-   */
-  constructor(resources: readonly Resource[], weirVersion: string) {
-    this.#weirVersion = weirVersion;
+  /** @param resources all that are served; hidden ones are left out, and groups that have no others */
+  constructor(resources: readonly Resource[]) {
     const shown = resources.filter(({ isHidden }) => isHidden !== true);
     const groups = [...new Set(shown.map(({ group }) => group))].sort(compareGroups);
     this.#groups = new Map(groups.map((group) => [group, versionsOf(shown.filter((other) => other.group === group))]));
   }
 
   /** `/api` or `/apis`, for clients that {@link wantsAggregated}. */
-  aggregated(root: 'api' | 'apis', { version }: Pick<AggregatedForm, 'version'>): GroupDiscoveryList {
+  aggregated(root: 'api' | 'apis', version: AggregatedVersion): GroupDiscoveryList {
     const items = [...this.#groups]
       .filter(([group]) => (group === '') === (root === 'api'))
       .map(([group, versions]) => groupDiscovery(group, versions));
@@ -209,22 +185,6 @@ export class Discovery {
         resources: found.resources.flatMap(apiResources),
       }
     );
-  }
-
-  /** `/version`: the version of Kubernetes whose conventions the API follows, and which Weir this is. */
-  version(): VersionInfo {
-    return {
-      major: '1',
-      minor: '36',
-      // Build metadata has no plus sign of its own (Semantic Versioning 2.0.0, section 10).
-      gitVersion: `v1.36.0+weir.${this.#weirVersion.replaceAll('+', '.')}`,
-      gitCommit: '',
-      gitTreeState: 'clean',
-      buildDate: '',
-      goVersion: '',
-      compiler: '',
-      platform: '',
-    };
   }
 }
 
@@ -330,20 +290,56 @@ function sorted(verbs: readonly Verb[]): readonly Verb[] {
 }
 
 /**
- * Whether a client asks for all of discovery in one document, and in which form.
+ * Whether a client asks for all of discovery in one document, and in which version of it.
  *
  * @param accept empty when there was no such header
  * @returns undefined when the client wants the documents of old, or nothing that is known
  */
-export function wantsAggregated(accept: string): AggregatedForm | undefined {
+export function wantsAggregated(accept: string): AggregatedVersion | undefined {
   for (const range of parseMediaRanges(accept).filter(coversJson)) {
     const as = range.parameters.get('as');
     const version = range.parameters.get('v');
     if (as === undefined) return undefined;
     if (as !== 'APIGroupDiscoveryList' || range.parameters.get('g') !== 'apidiscovery.k8s.io') continue;
-    if (version === 'v2' || version === 'v2beta1') {
-      return { version, contentType: `application/json;g=apidiscovery.k8s.io;v=${version};as=${as}` };
-    }
+    if (version === 'v2' || version === 'v2beta1') return version;
   }
   return undefined;
+}
+
+/** The content type by whose parameters alone clients know the aggregated document. */
+export function aggregatedContentType(version: AggregatedVersion): string {
+  return `application/json;g=apidiscovery.k8s.io;v=${version};as=APIGroupDiscoveryList`;
+}
+
+/** k8s.io/apimachinery/pkg/version, Info. */
+export interface VersionInfo {
+  readonly major: string;
+  readonly minor: string;
+  readonly gitVersion: string;
+  readonly gitCommit: string;
+  readonly gitTreeState: string;
+  readonly buildDate: string;
+  readonly goVersion: string;
+  readonly compiler: string;
+  readonly platform: string;
+}
+
+/**
+ * `/version`: the version of Kubernetes whose conventions the API follows, and which Weir this is.
+ *
+ * @param weirVersion that of the package
+ */
+export function versionInfo(weirVersion: string): VersionInfo {
+  return {
+    major: '1',
+    minor: '36',
+    // Build metadata has no plus sign of its own (Semantic Versioning 2.0.0, section 10).
+    gitVersion: `v1.36.0+weir.${weirVersion.replaceAll('+', '.')}`,
+    gitCommit: '',
+    gitTreeState: 'clean',
+    buildDate: '',
+    goVersion: '',
+    compiler: '',
+    platform: '',
+  };
 }

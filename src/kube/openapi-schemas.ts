@@ -79,7 +79,7 @@ export function componentsOf(resources: readonly Resource[]): JsonObject {
 function addKind(components: Map<string, JsonObject>, described: DescribedKind): void {
   const name = componentName(described);
   if (components.has(name)) return;
-  const { schema, definitions } = toOpenApiSchema(described.schema, name);
+  const { schema, components: inner } = toOpenApiSchema(described.schema, name);
   const { group, version, kind, description, mergeStrategies = {} } = described;
   const properties = memberOf(schema, 'properties');
   const component: MutableJsonObject = {
@@ -95,13 +95,9 @@ function addKind(components: Map<string, JsonObject>, described: DescribedKind):
     'x-kubernetes-group-version-kind': [{ group, version, kind }],
   };
   components.set(name, component);
-  const own = new Map<string, MutableJsonObject>([[name, component]]);
-  for (const [definition, body] of Object.entries(definitions)) {
-    own.set(definition, body);
-    components.set(definition, body);
-  }
+  for (const [innerName, body] of inner) components.set(innerName, body);
   for (const [path, strategy] of Object.entries(mergeStrategies)) {
-    Object.assign(findProperty(component, path, own) ?? {}, patchExtensions(strategy));
+    Object.assign(findProperty(component, path, inner) ?? {}, patchExtensions(strategy));
   }
 }
 
@@ -143,6 +139,8 @@ function objectMetaComponent(): JsonObject {
   const extensions = {
     creationTimestamp: { format: 'date-time' },
     deletionTimestamp: { format: 'date-time' },
+    generation: { type: 'integer' },
+    deletionGracePeriodSeconds: { type: 'integer' },
     finalizers: patchExtensions({ kind: 'set' }),
     ownerReferences: patchExtensions({ kind: 'merge', key: 'uid' }),
   };
@@ -202,30 +200,42 @@ function objectSchema(
   return isJsonObject(only) ? objectSchema(only, components) : schema;
 }
 
-/** @param name of the component that the schema becomes; what it shares with itself becomes components named after it */
+/** @param name of the component that the schema becomes; definitions within it become components named after it */
 function toOpenApiSchema(
   type: z.ZodType,
   name: string,
-): { readonly schema: MutableJsonObject; readonly definitions: Readonly<Record<string, MutableJsonObject>> } {
-  const generated = z.toJSONSchema(type, { io: 'input', unrepresentable: 'any', target: 'openapi-3.0' });
-  const parsed = JSON.parse(JSON.stringify(generated), (key, value: unknown) =>
-    adapt(key, value, name),
-  ) as MutableJsonObject & { $defs?: Record<string, MutableJsonObject> };
-  const { $defs: definitions = {}, ...schema } = parsed;
-  return {
-    schema,
-    definitions: Object.fromEntries(
-      Object.entries(definitions).map(([definition, body]) => [`${name}.${definition}`, body]),
-    ),
-  };
+): { readonly schema: MutableJsonObject; readonly components: ReadonlyMap<string, MutableJsonObject> } {
+  const generated = z.toJSONSchema(type, {
+    io: 'input',
+    unrepresentable: 'any',
+    target: 'openapi-3.0',
+    override: ({ jsonSchema }) => {
+      markUnknown(jsonSchema);
+    },
+  });
+  const { definitions = {}, ...schema } = JSON.parse(JSON.stringify(generated), (key, value: unknown) =>
+    key === '$ref' && typeof value === 'string' ? referenceWithin(name, value) : value,
+  ) as MutableJsonObject & { definitions?: Record<string, MutableJsonObject> };
+  const components = new Map(Object.entries(definitions).map(([id, body]) => [`${name}.${id}`, body]));
+  return { schema: typeof schema['$ref'] === 'string' ? objectSchema(schema, components) : schema, components };
 }
 
-/** References lead to components, and that integers are no larger than JavaScript's goes without saying. */
-function adapt(key: string, value: unknown, name: string): unknown {
-  if (key === '$ref' && typeof value === 'string') {
-    return value === '#' ? referenceTo(name)['$ref'] : value.replace('#/$defs/', `#/components/schemas/${name}.`);
+/** What may be anything is marked as Kubernetes does; an empty schema is one that `kubectl explain` cannot take. */
+function markUnknown(schema: z.core.JSONSchema.BaseSchema): void {
+  if (schema.properties !== undefined && typeof schema.additionalProperties === 'object') {
+    delete schema.additionalProperties;
+    schema['x-kubernetes-preserve-unknown-fields'] = true;
   }
-  if (key === 'minimum' && value === Number.MIN_SAFE_INTEGER) return undefined;
-  if (key === 'maximum' && value === Number.MAX_SAFE_INTEGER) return undefined;
-  return value;
+  if (!Object.keys(schema).some((keyword) => keyword !== 'description' && keyword !== 'default')) {
+    schema['x-kubernetes-preserve-unknown-fields'] = true;
+  }
+  // That integers are no larger than JavaScript's goes without saying.
+  if (schema.minimum === Number.MIN_SAFE_INTEGER) delete schema.minimum;
+  if (schema.maximum === Number.MAX_SAFE_INTEGER) delete schema.maximum;
+}
+
+function referenceWithin(name: string, reference: string): string {
+  return reference.replace(/^#(\/definitions\/)?/, (_, inside?: string) =>
+    inside === undefined ? `#/components/schemas/${name}` : `#/components/schemas/${name}.`,
+  );
 }

@@ -4,6 +4,14 @@ import { componentName, componentsOf, referenceTo, subresourceKind, type GroupVe
 import type { MergeStrategies } from './patch.js';
 import { apiVersionOf, type Resource, type Verb } from './resource.js';
 
+/** The OpenAPI document of one version of a group, as it is sent. */
+export interface OpenApiDocument {
+  /** JSON. */
+  readonly text: string;
+  /** Another one whenever the text is another: in the URL for the caches of clients, and good as an entity tag. */
+  readonly hash: string;
+}
+
 /** `/openapi/v3`. */
 export interface OpenApiIndex {
   /** By path below `/openapi/v3/`, as in `apis/image.openshift.io/v1`. */
@@ -15,10 +23,10 @@ export interface OpenApiIndex {
  * kubectl reads there what it explains to people, whether the server validates fields, and how lists are merged.
  */
 export class OpenApi {
-  /** By path below `/openapi/v3/`, like all that follows. */
+  /** By path below `/openapi/v3/`, as the documents are. */
   readonly #resources = new Map<string, readonly Resource[]>();
   /** Made when they are first asked for. */
-  readonly #documents = new Map<string, { readonly document: JsonObject; readonly hash: string }>();
+  readonly #documents = new Map<string, OpenApiDocument>();
 
   /** @param resources all that are served; hidden ones are left out, and groups that have no others */
   constructor(resources: readonly Resource[]) {
@@ -31,34 +39,28 @@ export class OpenApi {
   /** `/openapi/v3` */
   index(): OpenApiIndex {
     const paths = [...this.#resources.keys()].map(
-      (path) => [path, { serverRelativeURL: `/openapi/v3/${path}?hash=${this.hash(path)!}` }] as const,
+      (path) => [path, { serverRelativeURL: `/openapi/v3/${path}?hash=${this.#find(path)!.hash}` }] as const,
     );
     return { paths: Object.fromEntries(paths) };
   }
 
   /**
-   * `/openapi/v3/{path}`
+   * `/openapi/v3/api/v1` or `/openapi/v3/apis/{group}/{version}`
    *
-   * @param path `api/v1`, or `apis/{group}/{version}`
    * @returns undefined when there is no such version
    */
-  document(path: string): JsonObject | undefined {
-    return this.#find(path)?.document;
+  document(group: string, version: string): OpenApiDocument | undefined {
+    return this.#find(documentPath({ group, version }));
   }
 
-  /** Another one whenever the document is another: in the URL for the caches of clients, and good as an entity tag. */
-  hash(path: string): string | undefined {
-    return this.#find(path)?.hash;
-  }
-
-  #find(path: string): { readonly document: JsonObject; readonly hash: string } | undefined {
+  #find(path: string): OpenApiDocument | undefined {
     const known = this.#documents.get(path);
     const resources = this.#resources.get(path);
     if (known !== undefined || resources === undefined) return known;
-    const document = describe(path, resources);
-    const hash = createHash('sha256').update(JSON.stringify(document)).digest('hex').toUpperCase();
-    this.#documents.set(path, { document, hash });
-    return { document, hash };
+    const text = JSON.stringify(describe(path, resources));
+    const document = { text, hash: createHash('sha256').update(text).digest('hex').toUpperCase() };
+    this.#documents.set(path, document);
+    return document;
   }
 }
 

@@ -1,4 +1,12 @@
-import type { ApiObject, ObjectKey, ObjectStore, ObjectTraits, ObjectWrite } from '../metadata/object-store.js';
+import {
+  namespacesResource,
+  type ApiObject,
+  type ObjectKey,
+  type ObjectStore,
+  type ObjectTraits,
+  type ObjectWrite,
+  type WriteRefusal,
+} from '../metadata/object-store.js';
 import {
   alreadyExists,
   badRequest,
@@ -7,8 +15,8 @@ import {
   invalid,
   notFound,
   qualifiedName,
-
   type StatusCause,
+  type StatusError,
 } from './errors.js';
 import { changedMeta, generatedName, metaCauses, nameCauses, newMeta, timestamp, type NameRule } from './object-meta.js';
 import type { Call, ListQuery, ObjectChange, ObjectList, ResourceStorage, WriteOptions, RemoveOptions } from './resource.js';
@@ -94,14 +102,15 @@ export class StoredResource implements ResourceStorage {
 
   readonly create = async (call: Call, sent: ApiObject, { dryRun }: WriteOptions): Promise<ApiObject> => {
     const { generateName } = sent.metadata as { generateName?: string };
-    const isGenerated = (sent.metadata.name ?? '') === '' && generateName !== undefined;
+    const isGenerated = (sent.metadata.name ?? '') === '' && generateName !== undefined && generateName !== '';
     for (let attempt = 1; ; attempt += 1) {
       const name = isGenerated ? generatedName(generateName) : (sent.metadata.name ?? '');
       const object = await this.#prepareNew(call, sent, name);
       await this.#strategy.mayWrite?.(call, object, undefined);
       const key = this.#key(call, name);
       if (dryRun) {
-        if ((await this.#store.find(key)) !== undefined) throw alreadyExists(this.#names, name);
+        const refusal = await this.#wouldRefuse(key);
+        if (refusal !== undefined) throw this.#refused(refusal, call, name);
         return object;
       }
       const result = await this.#store.commit([
@@ -110,20 +119,7 @@ export class StoredResource implements ResourceStorage {
       ]);
       if (result.kind === 'committed') return this.#open(result.objects[0]!);
       if (result.reason === 'exists' && isGenerated && attempt < retries) continue;
-      switch (result.reason) {
-        case 'exists':
-          throw alreadyExists(this.#names, name);
-        case 'namespace-absent':
-          throw notFound({ group: '', plural: 'namespaces' }, call.namespace);
-        case 'namespace-terminating':
-          throw forbidden(
-            this.#names,
-            name,
-            `unable to create new content in namespace ${call.namespace} because it is being terminated`,
-          );
-        default:
-          throw conflict(this.#names, name);
-      }
+      throw this.#refused(result.reason, call, name);
     }
   };
 
@@ -184,6 +180,35 @@ export class StoredResource implements ResourceStorage {
       if (attempt >= retries) throw conflict(this.#names, name);
     }
   };
+
+  /** Why the store would refuse to create an object; undefined when it would not. */
+  async #wouldRefuse(key: ObjectKey): Promise<WriteRefusal | undefined> {
+    if (key.namespace !== '') {
+      const namespace = await this.#store.find({ resource: namespacesResource, namespace: '', name: key.namespace });
+      if (namespace === undefined) return 'namespace-absent';
+      if (namespace.metadata.deletionTimestamp !== undefined) return 'namespace-terminating';
+    }
+    return (await this.#store.find(key)) === undefined ? undefined : 'exists';
+  }
+
+  #refused(reason: WriteRefusal, call: Call, name: string): StatusError {
+    switch (reason) {
+      case 'exists':
+        return alreadyExists(this.#names, name);
+      case 'namespace-absent':
+        return notFound({ group: '', plural: namespacesResource }, call.namespace);
+      case 'namespace-terminating':
+        return forbidden(
+          this.#names,
+          name,
+          `unable to create new content in namespace ${call.namespace} because it is being terminated`,
+        );
+      case 'conflict':
+      case 'absent':
+      case 'namespace-in-use':
+        return conflict(this.#names, name);
+    }
+  }
 
   readonly #open = (stored: ApiObject): ApiObject => this.#strategy.open?.(stored) ?? stored;
 
@@ -274,16 +299,20 @@ export async function listPaged(
   const items: ApiObject[] = [];
   let after: { readonly namespace: string; readonly name: string } | undefined = from;
   let version = from?.version;
+  let size = Math.min(pageSize, wanted);
   for (;;) {
-    const page = await read(after, Math.min(pageSize, wanted - items.length));
+    const page = await read(after, size);
     version ??= String(page.version);
-    items.push(...page.objects.filter(query.matches));
-    const last = page.objects.at(-1);
-    if (page.isLast || last === undefined) return { items, resourceVersion: version };
-    after = { namespace: last.metadata.namespace ?? '', name: last.metadata.name };
-    if (items.length >= wanted) {
-      return { items, resourceVersion: version, continue: writePosition({ version, ...after }) };
+    for (const [index, object] of page.objects.entries()) {
+      after = { namespace: object.metadata.namespace ?? '', name: object.metadata.name };
+      if (query.matches(object)) items.push(object);
+      if (items.length < wanted) continue;
+      const isLast = page.isLast && index === page.objects.length - 1;
+      return { items, resourceVersion: version, continue: isLast ? undefined : writePosition({ version, ...after }) };
     }
+    if (page.isLast || page.objects.length === 0) return { items, resourceVersion: version };
+    // A selector may pass over most objects: from then on they are not read by the few that are still wanted.
+    size = pageSize;
   }
 }
 

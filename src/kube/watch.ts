@@ -168,7 +168,9 @@ function eventOf(
   const isSelected = kind !== 'DELETED' && matches(now);
   const wasSelected = kind === 'DELETED' ? matches(now) : previous !== undefined && matches(view(previous));
   if (isSelected) return { type: wasSelected ? 'MODIFIED' : 'ADDED', object: now };
-  return wasSelected ? { type: 'DELETED', object: now } : undefined;
+  if (!wasSelected) return undefined;
+  // What leaves the selection is told as it was in it, and when: `previous` has the version of the change.
+  return { type: 'DELETED', object: kind === 'DELETED' ? now : view(previous!) };
 }
 
 /** @param annotations as the end of the initial events has them */

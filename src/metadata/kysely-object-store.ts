@@ -46,6 +46,7 @@ export class KyselyObjectStore implements ObjectStore {
   readonly #now: () => Date;
   readonly #findRow: RunQuery<ObjectTable, ObjectKey>;
   readonly #readVersion: RunQuery<{ value: number }, object>;
+  readonly #readPruned: RunQuery<{ value: number }, object>;
   readonly #lastChange: RunQuery<{ version: number | null }, { resource: string }>;
   readonly #waiting = new Set<Waiting>();
   #polling = false;
@@ -63,6 +64,9 @@ export class KyselyObjectStore implements ObjectStore {
     );
     this.#readVersion = compileQuery(db, () =>
       db.selectFrom('sequence').select('value').where('name', '=', 'resource_version'),
+    );
+    this.#readPruned = compileQuery(db, () =>
+      db.selectFrom('sequence').select('value').where('name', '=', 'pruned_through'),
     );
     this.#lastChange = compileQuery(db, (parameter) =>
       db
@@ -144,7 +148,7 @@ export class KyselyObjectStore implements ObjectStore {
     for (const resource of resources) {
       last = Math.max(last, (await this.#lastChange({ resource }))?.version ?? 0);
     }
-    return last;
+    return last === 0 ? ((await this.#readPruned({}))?.value ?? 0) : last;
   }
 
   async readChanges(
@@ -172,7 +176,7 @@ export class KyselyObjectStore implements ObjectStore {
     after: number,
     { signal, until }: { readonly signal: AbortSignal; readonly until?: Date },
   ): Promise<void> {
-    if (signal.aborted || (await this.currentVersion()) > after) return;
+    if ((await this.currentVersion()) > after || signal.aborted) return;
     await new Promise<void>((resolve) => {
       const entry: Waiting = {
         after,

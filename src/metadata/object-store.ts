@@ -126,7 +126,10 @@ export interface ObjectStore {
   /** The version of the last change of anyone. */
   currentVersion(): Promise<number>;
 
-  /** The version of the last change of one of the resources that is still in the log; 0 when there is none. */
+  /**
+   * A number that grows with every change of one of the resources: the version of the last one; when that is no longer
+   * kept, the version through which changes are not. It may also grow when nothing has changed.
+   */
   lastChangeOf(resources: readonly string[]): Promise<number>;
 
   /**

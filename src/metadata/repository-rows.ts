@@ -23,10 +23,7 @@ export function projectRange(project: string): readonly [RepositoryName, Reposit
 }
 
 /** Whether things can be put into a namespace. */
-export async function stateOfNamespace(
-  db: Kysely<Schema>,
-  name: string,
-): Promise<'active' | 'terminating' | 'absent'> {
+export async function stateOfNamespace(db: Kysely<Schema>, name: string): Promise<'active' | 'terminating' | 'absent'> {
   const row = await db
     .selectFrom('object')
     .select('body')

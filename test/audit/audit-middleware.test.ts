@@ -33,6 +33,7 @@ interface Inside {
   readonly principal?: Principal;
   readonly impersonator?: string;
   readonly accessRequest?: AccessRequest;
+  readonly dryRun?: boolean;
   readonly answer?: (ctx: Koa.Context) => void | Promise<void>;
 }
 
@@ -224,6 +225,7 @@ describe('the audit trail', () => {
     const inner = { principal: ada, answer: created };
     expect(await send(inner, `${path}?dryRun=All`, { method: 'POST' })).toBeUndefined();
     expect(await send(inner, `${path}?dryRun=&dryRun=All`, { method: 'POST' })).toBeUndefined();
+    expect(await send({ ...inner, dryRun: true }, `${path}/s`, { method: 'DELETE' })).toBeUndefined();
     expect(await send(inner, `${path}?dryRun=`, { method: 'POST' })).toBeDefined();
   });
 
@@ -298,20 +300,17 @@ describe('the audit trail', () => {
   });
 
   test('tells of a change whose client did not wait for the answer', async () => {
-    const gone = new Promise<void>((resolve) => {
-      inside = {
-        principal: ada,
-        answer: async (ctx) => {
-          sending.destroy();
-          await once(ctx.res, 'close');
-          setTimeout(resolve, 50);
-          ctx.throw(400, 'the body broke off');
-        },
-      };
-    });
+    inside = {
+      principal: ada,
+      answer: async (ctx) => {
+        const closed = new Promise((resolve) => ctx.res.once('close', resolve));
+        sending.destroy();
+        await closed;
+        ctx.throw(400, 'the body broke off');
+      },
+    };
     const sending = httpRequest(url('/v2/a/manifests/b'), { method: 'PUT' }).on('error', () => undefined);
     sending.end();
-    await gone;
     await vi.waitFor(async () => {
       expect(await recorded()).toEqual([
         expect.objectContaining({ address: '127.0.0.1', outcome: 'failed', code: 400, reason: 'ClientGone' }),

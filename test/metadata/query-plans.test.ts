@@ -11,6 +11,7 @@ import type { Database } from '../../src/metadata/schema.js';
 import { openSqlite } from '../../src/metadata/sqlite.js';
 import { digestOf } from '../../src/oci/digest.js';
 import { parseTag } from '../../src/oci/reference.js';
+import { addProjects } from '../support/projects.js';
 import { app, imagePush, indexPush, other } from '../contracts/pushes.js';
 
 const now = new Date('2026-01-01T00:00:00Z');
@@ -74,7 +75,7 @@ describe('the plan of', () => {
   let db: Database;
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'weir-test-'));
-    db = await openSqlite(join(folder, 'plans.sqlite'));
+    db = await addProjects(await openSqlite(join(folder, 'plans.sqlite')), ['team']);
     const { repositories, blobs } = storesOn(db);
     for (const [repository, content] of [
       [app, 'layer'],

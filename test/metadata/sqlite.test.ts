@@ -15,11 +15,13 @@ import { digestOf, type Digest } from '../../src/oci/digest.js';
 import type { Tag } from '../../src/oci/reference.js';
 import { blobRecordsContract } from '../contracts/blob-records.js';
 import { inspectionContract } from '../contracts/inspection.js';
+import { objectStoreContract } from '../contracts/object-store.js';
 import { app, imagePush } from '../contracts/pushes.js';
 import { repositoryStoreContract } from '../contracts/repository-store.js';
 import { uploadRecordsContract } from '../contracts/upload-records.js';
 import { userRecordsContract } from '../contracts/user-records.js';
 import { fileHandlePrototype } from '../support/file-handles.js';
+import { addProjects } from '../support/projects.js';
 
 let folder: string;
 let files = 0;
@@ -32,12 +34,13 @@ afterEach(() => {
 });
 
 const newPath = () => join(folder, `${(files += 1)}.sqlite`);
-const openEmpty = () => openSqlite(newPath());
+const openEmpty = async () => addProjects(await openSqlite(newPath()), ['team', 'other', 'a', 'b', 'c', 'a-a', 'a-b', 'ab', 'a1']);
 
 repositoryStoreContract('SQLite', openEmpty);
 blobRecordsContract('SQLite', openEmpty);
 uploadRecordsContract('SQLite', openEmpty);
 userRecordsContract('SQLite', openEmpty);
+objectStoreContract('SQLite', openEmpty);
 inspectionContract('SQLite', openEmpty, async (db, work) => {
   await sql`pragma foreign_keys = off`.execute(db);
   await work();
@@ -47,7 +50,7 @@ inspectionContract('SQLite', openEmpty, async (db, work) => {
 describe('a SQLite file', () => {
   test('keeps what it holds when it is opened again, and is not migrated twice', async () => {
     const path = newPath();
-    const first = await openSqlite(path);
+    const first = await addProjects(await openSqlite(path), ['team']);
     const push = imagePush({ tags: ['v1'] });
     await new KyselyRepositoryStore(first).putManifest(push);
     await first.destroy();
@@ -132,7 +135,7 @@ describe('a SQLite file', () => {
 
   test('shows a look-up what was committed the moment before, by this process or another', async () => {
     const path = newPath();
-    const [first, second] = [await openSqlite(path), await openSqlite(path)];
+    const [first, second] = [await addProjects(await openSqlite(path), ['team']), await openSqlite(path)];
     const find = (db: Database) => new KyselyRepositoryStore(db);
     const stores = [find(first), find(second)] as const;
     for (let round = 0; round < 20; round += 1) {

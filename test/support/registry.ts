@@ -1,10 +1,14 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import bcrypt from 'bcrypt';
 import { pino } from 'pino';
 import { loadConfig, type Config } from '../../src/config.js';
 import type { FilesystemBlobStore } from '../../src/blobstore/filesystem.js';
+import { policyResources, subjectLookup } from '../../src/auth/policy.js';
+import type { Subject } from '../../src/auth/subjects.js';
+import { KyselyObjectStore } from '../../src/metadata/kysely-object-store.js';
 import { KyselyUserRecords } from '../../src/metadata/kysely-user-records.js';
 import type { Database } from '../../src/metadata/schema.js';
 import { openBlobStore, openDatabase } from '../../src/registry-files.js';
@@ -20,7 +24,7 @@ export interface Credentials {
 export type Identity = Credentials | { readonly token: string } | 'nobody';
 
 export const admin: Credentials = { name: 'admin', password: 'admin-secret' };
-/** May pull and push, and delete nothing. */
+/** May pull, push and list in every project, make none, and delete nothing. */
 export const user: Credentials = { name: 'user', password: 'user-secret' };
 
 /** A request of `TestRegistry.fetch`; `as` is who sends it, the admin when left out. */
@@ -44,6 +48,8 @@ export async function startRegistry(environment: Readonly<Record<string, string>
   const registry = new TestRegistry(dataDir, environment);
   await registry.start();
   await registry.addUser({ ...user, role: 'user' });
+  await registry.bind(user.name, 'system:image-builder');
+  await registry.bind(user.name, 'registry-viewer');
   return registry;
 }
 
@@ -54,6 +60,7 @@ export class TestRegistry {
   #config: Config | undefined;
   #running: RunningRegistry | undefined;
   #db: Promise<Database> | undefined;
+  readonly #tokens = new Map<string, string>();
 
   constructor(dataDir: string, environment: Readonly<Record<string, string>>) {
     this.dataDir = dataDir;
@@ -116,6 +123,83 @@ export class TestRegistry {
   async addUser({ name, password, role }: Credentials & { readonly role: 'admin' | 'user' }): Promise<void> {
     const users = new KyselyUserRecords(await this.openDatabase());
     await users.putUser({ name, passwordHash: await bcrypt.hash(password, 4), role });
+  }
+
+  /**
+   * Gives a ClusterRole to somebody, behind the API.
+   *
+   * @param who a user by name, or any subject
+   * @param namespace everywhere when left out
+   */
+  async bind(who: string | Subject, role: string, namespace?: string): Promise<void> {
+    const apiGroup = 'rbac.authorization.k8s.io';
+    const subject: Subject = typeof who === 'string' ? { kind: 'User', apiGroup, name: who } : who;
+    const uid = randomUUID();
+    const result = await new KyselyObjectStore(await this.openDatabase()).commit([
+      {
+        kind: 'create',
+        resource: namespace === undefined ? policyResources.clusterRoleBindings : policyResources.roleBindings,
+        object: {
+          metadata: {
+            name: `test-${uid}`,
+            ...(namespace !== undefined && { namespace }),
+            uid,
+            creationTimestamp: '2026-01-01T00:00:00Z',
+          },
+          subjects: [subject],
+          roleRef: { apiGroup, kind: 'ClusterRole', name: role },
+        },
+        lookups: [subjectLookup(subject, namespace ?? '')],
+      },
+    ]);
+    if (result.kind === 'refused') throw new Error(`role not bound: ${result.reason}`);
+  }
+
+  /** An API token of a local user, by the flow of `oc login`. */
+  async apiToken({ name, password }: Credentials): Promise<string> {
+    const query = new URLSearchParams({
+      client_id: 'openshift-challenging-client',
+      response_type: 'token',
+      redirect_uri: `${this.url}/oauth/token/implicit`,
+    });
+    const response = await this.fetch(`/oauth/authorize?${query.toString()}`, {
+      as: { name, password },
+      headers: { 'X-CSRF-Token': '1' },
+      redirect: 'manual',
+    });
+    const location = response.headers.get('Location') ?? '';
+    const token = new URLSearchParams(location.slice(location.indexOf('#') + 1)).get('access_token');
+    if (token === null) throw new Error(`no API token: ${response.status} ${await response.text()}`);
+    return token;
+  }
+
+  /** Makes a project, as the admin would. */
+  async addProject(name: string): Promise<void> {
+    const response = await this.api('/apis/project.openshift.io/v1/projects', {
+      method: 'POST',
+      body: { metadata: { name } },
+    });
+    if (response.status !== 201) throw new Error(`no project: ${response.status} ${await response.text()}`);
+  }
+
+  /** A request to the API in JSON; `as` is whose API token is shown, the admin's when left out. */
+  async api(
+    path: string,
+    { as = admin, body, headers, ...init }: Omit<RequestInit, 'body'> & { readonly as?: Identity; readonly body?: unknown } = {},
+  ): Promise<Response> {
+    const identity = typeof as === 'object' && 'password' in as ? { token: await this.#tokenOf(as) } : as;
+    return this.fetch(path, {
+      as: identity,
+      headers: { ...(body !== undefined && { 'Content-Type': 'application/json' }), ...(headers as object) },
+      ...init,
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+  }
+
+  async #tokenOf(who: Credentials): Promise<string> {
+    const known = this.#tokens.get(who.name) ?? (await this.apiToken(who));
+    this.#tokens.set(who.name, known);
+    return known;
   }
 
   /** `fetch` with credentials. @param path below the registry's address, or a whole URL as `Location` may be */

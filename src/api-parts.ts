@@ -1,0 +1,94 @@
+import { join } from 'node:path';
+import { openshiftDefaults, projectDefaults } from './access/default-policy.js';
+import { rbacResources } from './access/rbac-resources.js';
+import { reviewResources } from './access/reviews.js';
+import { auditRecordResource } from './audit/audit-record-resource.js';
+import type { AccessPolicy } from './auth/policy.js';
+import type { Principal } from './auth/principal.js';
+import type { ServiceAccountTokens } from './auth/service-account-tokens.js';
+import type { Config } from './config.js';
+import { oauthResources } from './identity/oauth-resources.js';
+import { userResources } from './identity/user-resources.js';
+import type { Resource } from './kube/resource.js';
+import type { AuditRecords } from './metadata/audit-records.js';
+import type { ObjectStore } from './metadata/object-store.js';
+import type { RepositoryStore } from './metadata/repository-store.js';
+import type { UserRecords } from './metadata/user-records.js';
+import { configMapResource } from './projects/config-maps.js';
+import { eventResource } from './projects/events.js';
+import { limitRangeResource } from './projects/limit-ranges.js';
+import { namespaceResources } from './projects/namespaces.js';
+import { ensureProjects } from './projects/project-bootstrap.js';
+import { ProjectContents } from './projects/project-contents.js';
+import { ProjectRemoval } from './projects/project-removal.js';
+import { projectRequestResource } from './projects/project-requests.js';
+import { ProjectService } from './projects/project-service.js';
+import { resourceQuotaResource } from './projects/resource-quotas.js';
+import { SecretBox } from './projects/secret-box.js';
+import { secretResource } from './projects/secrets.js';
+import { ServiceAccountSecrets } from './projects/service-account-secrets.js';
+import { serviceAccountResource } from './projects/service-accounts.js';
+import { workloadResources } from './projects/workloads.js';
+
+/** What the resources of the API are kept in and decided by. */
+export interface ApiPartsOptions {
+  readonly config: Config;
+  readonly objects: ObjectStore;
+  readonly repositories: RepositoryStore;
+  readonly users: UserRecords;
+  readonly auditRecords: AuditRecords;
+  readonly policy: AccessPolicy;
+  readonly serviceAccountTokens: ServiceAccountTokens;
+  readonly authenticateToken: (token: string) => Promise<Principal | undefined>;
+}
+
+/** The resources of the API, and what else works on the same objects. */
+export interface ApiParts {
+  readonly resources: readonly Resource[];
+  readonly projects: ProjectService;
+  readonly removal: ProjectRemoval;
+  readonly accountSecrets: ServiceAccountSecrets;
+  /** Makes the projects that exist from the start. */
+  readonly ensureProjects: () => Promise<void>;
+}
+
+/** Puts together every resource that is declared to the API kernel. */
+export async function makeApiParts(options: ApiPartsOptions): Promise<ApiParts> {
+  const { config, objects: store, repositories, users, policy, serviceAccountTokens: tokens } = options;
+  const { defaultProject } = config;
+  const { selfProvisioning, createOnPush, requestMessage: message } = config.projects;
+  const box =
+    config.secrets.keys.length > 0
+      ? SecretBox.parse(config.secrets.keys)
+      : await SecretBox.open(join(config.dataDir, 'keys', 'secrets.key'));
+  const registryHosts = config.publicUrl === undefined ? [] : [new URL(config.publicUrl).host];
+  const accountSecrets = new ServiceAccountSecrets({ store, box, tokens, registryHosts });
+  const defaults = (namespace: string, admin?: string) => projectDefaults(namespace, new Date(), admin);
+  const contents = new ProjectContents(defaults, accountSecrets);
+  const removal = new ProjectRemoval(store, repositories);
+
+  const resources = [
+    ...namespaceResources({ store, policy, contents, removal, defaultProject }),
+    projectRequestResource({ store, contents, selfProvisioning, message }),
+    secretResource({ store, box, accounts: accountSecrets }),
+    configMapResource(store),
+    serviceAccountResource({ store, secrets: accountSecrets, tokens }),
+    resourceQuotaResource(store),
+    limitRangeResource(store),
+    eventResource({ store }),
+    ...workloadResources(store),
+    ...rbacResources(store, policy),
+    ...reviewResources(policy, options.authenticateToken),
+    ...userResources(store, users),
+    ...oauthResources(store),
+    auditRecordResource(options.auditRecords),
+  ];
+  return {
+    resources,
+    projects: new ProjectService({ store, policy, contents, createOnPush, selfProvisioning }),
+    removal,
+    accountSecrets,
+    ensureProjects: () =>
+      ensureProjects({ store, contents, defaultProject, openshiftDefaults: () => openshiftDefaults(new Date()) }),
+  };
+}

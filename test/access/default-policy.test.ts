@@ -1,0 +1,256 @@
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { ensureDefaultPolicy, openshiftDefaults, projectDefaults } from '../../src/access/default-policy.js';
+import { defaultClusterRoleBindings, defaultClusterRoles } from '../../src/auth/default-roles.js';
+import { AccessPolicy } from '../../src/auth/policy.js';
+import type { AccessRequest } from '../../src/auth/rules.js';
+import type { ApiObject, ObjectStore } from '../../src/metadata/object-store.js';
+import { loggedIn } from '../support/api-call.js';
+import { temporaryFolder } from '../support/temporary-folder.js';
+import { now, openStore, startAccessApi } from './access-api.js';
+
+const clusterRoles = 'clusterroles.rbac.authorization.k8s.io';
+const clusterRoleBindings = 'clusterrolebindings.rbac.authorization.k8s.io';
+
+async function namesIn(store: ObjectStore, resource: string, namespace = ''): Promise<readonly string[]> {
+  const { objects } = await store.list({ resource, namespace, limit: 1000 });
+  return objects.map(({ metadata }) => metadata.name);
+}
+
+const sorted = (objects: readonly { readonly metadata: { readonly name: string } }[]) =>
+  objects.map(({ metadata }) => metadata.name).sort();
+
+const without = (list: unknown, unwanted: (item: { readonly [field: string]: unknown }) => boolean) =>
+  (list as { readonly [field: string]: unknown }[]).filter((item) => !unwanted(item));
+
+describe('the default policy', () => {
+  test('is there after the first start, in one commit', async () => {
+    const store = await openStore();
+    await ensureDefaultPolicy(store, () => now);
+    expect(await namesIn(store, clusterRoles)).toEqual(sorted(defaultClusterRoles));
+    expect(await namesIn(store, clusterRoleBindings)).toEqual(sorted(defaultClusterRoleBindings));
+    const view = await store.find({ resource: clusterRoles, namespace: '', name: 'view' });
+    expect(view!.metadata).toMatchObject({
+      creationTimestamp: '2024-05-01T12:00:00Z',
+      uid: expect.stringMatching(/^[0-9a-f-]{36}$/) as string,
+      labels: { 'kubernetes.io/bootstrapping': 'rbac-defaults' },
+      annotations: { 'rbac.authorization.kubernetes.io/autoupdate': 'true' },
+    });
+  });
+
+  test('is written once', async () => {
+    const store = await openStore();
+    await ensureDefaultPolicy(store, () => now);
+    const version = await store.currentVersion();
+    await ensureDefaultPolicy(store, () => now);
+    expect(await store.currentVersion()).toBe(version);
+  });
+
+  test('is written once by several processes that start at the same time', async () => {
+    const file = join(await temporaryFolder(), 'weir.sqlite');
+    const stores = [await openStore(file), await openStore(file), await openStore(file)];
+    await Promise.all(stores.map((store) => ensureDefaultPolicy(store, () => now)));
+    const objects = defaultClusterRoles.length + defaultClusterRoleBindings.length;
+    expect(await stores[0]!.currentVersion()).toBe(objects);
+  });
+
+  test('lets those in the groups of admins do everything', async () => {
+    const store = await openStore();
+    await ensureDefaultPolicy(store, () => now);
+    const policy = new AccessPolicy(store);
+    const request = { kind: 'resource', verb: 'delete', group: 'x', resource: 'y' } as const;
+    expect(await policy.allows(loggedIn('ada', 'system:cluster-admins'), request)).toBe(true);
+    expect(await policy.allows(loggedIn('ada'), request)).toBe(false);
+  });
+
+  test('that was deleted in part comes back', async () => {
+    const api = await startAccessApi();
+    await api.remove({ resource: 'clusterroles' }, 'system:image-puller');
+    await api.remove({ resource: 'clusterrolebindings' }, 'basic-users');
+    await ensureDefaultPolicy(api.store, () => now);
+    expect(await namesIn(api.store, clusterRoles)).toContain('system:image-puller');
+    expect(await namesIn(api.store, clusterRoleBindings)).toContain('basic-users');
+  });
+});
+
+describe('at a start', () => {
+  test.each<{
+    readonly name: string;
+    readonly resource: 'clusterroles' | 'clusterrolebindings';
+    readonly object: string;
+    readonly change: (object: ApiObject) => object;
+    readonly fields: (object: ApiObject) => unknown;
+    readonly expected: unknown;
+  }>([
+    {
+      name: 'a missing rule comes back, and what was added stays',
+      resource: 'clusterroles',
+      object: 'system:image-puller',
+      change: (role) => ({ ...role, rules: [{ verbs: ['list'], apiGroups: ['x'], resources: ['y'] }] }),
+      fields: ({ rules }) => rules,
+      expected: [
+        { verbs: ['list'], apiGroups: ['x'], resources: ['y'] },
+        { verbs: ['get'], apiGroups: ['', 'image.openshift.io'], resources: ['imagestreams/layers'] },
+      ],
+    },
+    {
+      name: 'a wider rule makes the default one superfluous',
+      resource: 'clusterroles',
+      object: 'system:image-puller',
+      change: (role) => ({ ...role, rules: [{ verbs: ['*'], apiGroups: ['*'], resources: ['imagestreams/layers'] }] }),
+      fields: ({ rules }) => rules,
+      expected: [{ verbs: ['*'], apiGroups: ['*'], resources: ['imagestreams/layers'] }],
+    },
+    {
+      name: 'a missing selector comes back',
+      resource: 'clusterroles',
+      object: 'view',
+      change: (role) => ({ ...role, aggregationRule: { clusterRoleSelectors: [{ matchLabels: { mine: 'yes' } }] } }),
+      fields: ({ aggregationRule }) => aggregationRule,
+      expected: {
+        clusterRoleSelectors: [
+          { matchLabels: { mine: 'yes' } },
+          { matchLabels: { 'rbac.authorization.k8s.io/aggregate-to-view': 'true' } },
+        ],
+      },
+    },
+    {
+      name: 'a role that was made to gather others stays so',
+      resource: 'clusterroles',
+      object: 'system:image-puller',
+      change: ({ metadata }) => ({ metadata, aggregationRule: { clusterRoleSelectors: [{}] } }),
+      fields: ({ rules, aggregationRule }) => ({ rules, aggregationRule }),
+      expected: { rules: undefined, aggregationRule: { clusterRoleSelectors: [{}] } },
+    },
+    {
+      name: 'a missing subject comes back, and one who was added stays',
+      resource: 'clusterrolebindings',
+      object: 'self-provisioners',
+      change: (binding) => ({ ...binding, subjects: [{ kind: 'User', name: 'ada' }] }),
+      fields: ({ subjects }) => without(subjects, () => false).map(({ name }) => name),
+      expected: ['ada', 'system:authenticated:oauth'],
+    },
+    {
+      name: 'what is marked as somebody’s own is left alone',
+      resource: 'clusterrolebindings',
+      object: 'self-provisioners',
+      change: (binding) => ({
+        ...binding,
+        metadata: {
+          ...binding.metadata,
+          annotations: { 'rbac.authorization.kubernetes.io/autoupdate': 'false' },
+        },
+        subjects: [],
+      }),
+      fields: ({ subjects }) => subjects,
+      expected: undefined,
+    },
+    {
+      name: 'what is not marked at all is left alone',
+      resource: 'clusterroles',
+      object: 'system:image-puller',
+      change: (role) => ({ ...role, metadata: { ...role.metadata, annotations: {} }, rules: [] }),
+      fields: ({ rules }) => rules,
+      expected: [],
+    },
+  ])('$name', async ({ resource, object, change, fields, expected }) => {
+    const api = await startAccessApi();
+    await api.update({ resource }, object, change);
+    await ensureDefaultPolicy(api.store, () => now);
+    const key = { resource: `${resource}.rbac.authorization.k8s.io`, namespace: '', name: object };
+    expect(fields((await api.store.find(key))!)).toEqual(expected);
+    const version = await api.store.currentVersion();
+    await ensureDefaultPolicy(api.store, () => now);
+    expect(await api.store.currentVersion()).toBe(version);
+  });
+
+  test('nobody is added to a binding that gives another role by now', async () => {
+    const api = await startAccessApi();
+    const target = { resource: 'clusterrolebindings' };
+    await api.remove(target, 'basic-users');
+    await api.create(target, {
+      metadata: { name: 'basic-users', annotations: { 'rbac.authorization.kubernetes.io/autoupdate': 'true' } },
+      roleRef: { kind: 'ClusterRole', name: 'cluster-admin' },
+    });
+    await ensureDefaultPolicy(api.store, () => now);
+    expect(await api.get(target, 'basic-users')).not.toHaveProperty('subjects');
+  });
+
+  test('a subject that came back has the right', async () => {
+    const api = await startAccessApi();
+    await api.update({ resource: 'clusterrolebindings' }, 'self-provisioners', ({ metadata, roleRef }) => ({
+      metadata,
+      roleRef,
+    }));
+    const request: AccessRequest = {
+      kind: 'resource',
+      verb: 'create',
+      group: 'project.openshift.io',
+      resource: 'projectrequests',
+    };
+    const ada = loggedIn('ada', 'system:authenticated:oauth');
+    expect(await api.policy.allows(ada, request)).toBe(false);
+    await ensureDefaultPolicy(api.store, () => now);
+    expect(await api.policy.allows(ada, request)).toBe(true);
+  });
+});
+
+describe('a new project', () => {
+  test('has bindings, service accounts and an admin', async () => {
+    const api = await startAccessApi();
+    const result = await api.store.commit(projectDefaults('team', now, 'ada'));
+    expect(result.kind).toBe('committed');
+    expect(await namesIn(api.store, 'rolebindings.rbac.authorization.k8s.io', 'team')).toEqual([
+      'admin',
+      'system:deployers',
+      'system:image-builders',
+      'system:image-pullers',
+    ]);
+    expect(await namesIn(api.store, 'serviceaccounts', 'team')).toEqual(['builder', 'default', 'deployer']);
+    const ask = (verb: string, namespace = 'team'): AccessRequest => ({
+      kind: 'resource',
+      verb,
+      group: 'image.openshift.io',
+      resource: 'imagestreams/layers',
+      namespace,
+    });
+    const account = (name: string) =>
+      loggedIn(`system:serviceaccount:team:${name}`, 'system:serviceaccounts', 'system:serviceaccounts:team');
+    const may = async (who: string | ReturnType<typeof account>, request: AccessRequest) =>
+      api.policy.allows(typeof who === 'string' ? loggedIn(who) : who, request);
+    expect(await may('ada', ask('update'))).toBe(true);
+    expect(await may('ada', ask('get', 'other'))).toBe(false);
+    expect(await may('bob', ask('get'))).toBe(false);
+    expect(await may(account('default'), ask('get'))).toBe(true);
+    expect(await may(account('default'), ask('update'))).toBe(false);
+    expect(await may(account('builder'), ask('update'))).toBe(true);
+  });
+
+  test('that nobody asked for has no admin', async () => {
+    const api = await startAccessApi();
+    await api.store.commit(projectDefaults('team', now));
+    expect(await namesIn(api.store, 'rolebindings.rbac.authorization.k8s.io', 'team')).not.toContain('admin');
+  });
+});
+
+test('what is in namespace openshift is for everybody to pull who is logged in', async () => {
+  const api = await startAccessApi();
+  await api.store.commit([
+    {
+      kind: 'create',
+      resource: 'namespaces',
+      object: { metadata: { name: 'openshift', uid: 'u', creationTimestamp: '2024-05-01T12:00:00Z' } },
+    },
+    ...projectDefaults('openshift', now),
+    ...openshiftDefaults(now),
+  ]);
+  const pull: AccessRequest = {
+    kind: 'resource',
+    verb: 'get',
+    group: 'image.openshift.io',
+    resource: 'imagestreams/layers',
+    namespace: 'openshift',
+  };
+  expect(await api.policy.allows(loggedIn('ada'), pull)).toBe(true);
+  expect(await api.policy.allows({ name: 'system:anonymous', groups: ['system:unauthenticated'] }, pull)).toBe(false);
+});
