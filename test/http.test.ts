@@ -36,7 +36,7 @@ describe('the root of the API', () => {
     expect(await response.json()).toEqual({});
   });
 
-  test.each(['/V2/', '/V2/app/tags/list', '/', '/v3/', '/v2x', '/index.html'])(
+  test.each(['/V2/', '/V2/app/tags/list', '/v3/', '/v2x', '/index.html'])(
     '%s is no path of the registry',
     async (target) => {
       expect((await exchange(registry.url, rawBytes(rawRequest('GET', target)))).status).toBe(404);

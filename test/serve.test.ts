@@ -310,7 +310,9 @@ describe('health', () => {
     const db = await openDatabase(config);
     const store = await openBlobStore(config);
     const metrics = new Metrics({ processMetrics: false });
-    const app = await createApp({ config, db, store, log: silent, metrics, isDraining: () => draining });
+    const stopping = new AbortController();
+    const app = await createApp({ config, version: '1', db, store, log: silent, metrics, stopping: stopping.signal });
+    if (draining) stopping.abort();
     const server = app.koa.listen(0, '127.0.0.1');
     await new Promise((resolve) => server.once('listening', resolve));
     const address = server.address() as { port: number };

@@ -2,6 +2,7 @@
 
 import base64
 import threading
+import time
 import unittest
 
 from kubernetes import client, config, watch
@@ -36,6 +37,11 @@ class CoreClientTest(unittest.TestCase):
         found = self.core.list_namespace(label_selector="stage=test")
         self.assertEqual([item.metadata.name for item in found.items], ["passing"])
         self.core.delete_namespace("passing")
+        # A namespace goes once all that is in it has gone.
+        deadline = time.monotonic() + 30
+        while self.core.list_namespace(field_selector="metadata.name=passing").items:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.1)
         self.assert_refused(404, "NotFound", lambda: self.core.read_namespace("passing"))
 
     def test_secret_is_created_read_listed_and_deleted(self):

@@ -1,5 +1,6 @@
 """The dynamic client of the package `openshift`, which Ansible's modules are built on, against a running Weir."""
 
+import time
 import unittest
 
 from kubernetes import config
@@ -66,6 +67,11 @@ class DynamicClientTest(unittest.TestCase):
             self.projects.get(name="requested").metadata.annotations["openshift.io/display-name"], "Another"
         )
         self.projects.delete(name="requested")
+        # A project goes once all that is in it has gone.
+        deadline = time.monotonic() + 30
+        while "requested" in [item.metadata.name for item in self.projects.get().items]:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.1)
         with self.assertRaises(NotFoundError):
             self.projects.get(name="requested")
 

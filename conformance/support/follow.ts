@@ -5,9 +5,9 @@ import type { Command } from './command.js';
 
 /** A program that goes on until it is stopped, such as one that watches. */
 export interface Followed {
-  /** Resolves once its standard output matches. @throws {Error} with all its output when it ends, or a minute passes, before */
+  /** Resolves once its output matches. @throws {Error} with that output when it ends, or a minute passes, before */
   waitFor(pattern: RegExp): Promise<void>;
-  /** @returns its standard output */
+  /** @returns all its output */
   stop(): Promise<string>;
 }
 
@@ -25,17 +25,16 @@ export function follow(program: string, args: readonly string[], command: Comman
     () => (isOver = true),
     () => (isOver = true),
   );
-  let stdout = '';
-  let stderr = '';
-  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString('utf8')));
-  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString('utf8')));
+  let output = '';
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString('utf8')));
+  child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString('utf8')));
   return {
     waitFor: async (pattern) => {
       const deadline = Date.now() + patienceMs;
-      while (!pattern.test(stdout)) {
+      while (!pattern.test(output)) {
         if (isOver || Date.now() > deadline) {
           const what = `${isOver ? 'ended' : 'was waited for in vain'} before ${String(pattern)}`;
-          throw new Error(`${program} ${args.join(' ')}: ${what}\n${stdout}${stderr}`);
+          throw new Error(`${program} ${args.join(' ')}: ${what}\n${output}`);
         }
         await delay(50);
       }
@@ -43,7 +42,7 @@ export function follow(program: string, args: readonly string[], command: Comman
     stop: async () => {
       child.kill('SIGKILL');
       await ended;
-      return stdout;
+      return output;
     },
   };
 }

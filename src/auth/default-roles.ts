@@ -58,7 +58,6 @@ const read = ['get', 'list', 'watch'];
 const imageGroups = ['', 'image.openshift.io'];
 const projectGroups = ['', 'project.openshift.io'];
 const userGroups = ['', 'user.openshift.io'];
-const oauthGroups = ['', 'oauth.openshift.io'];
 const templateGroups = ['', 'template.openshift.io'];
 const buildGroups = ['', 'build.openshift.io'];
 const deployGroups = ['', 'apps.openshift.io'];
@@ -114,6 +113,12 @@ const shareOpenshiftAccess: readonly PolicyRule[] = [
     'subjectaccessreviews',
     'subjectrulesreviews',
   ),
+];
+
+/** Letting CI systems be service accounts. Who writes a rule must also be allowed to make tokens of the account. */
+const writeTrustRules: readonly PolicyRule[] = [
+  rule(all, ['weir.dev'], 'trustrules'),
+  rule(['create'], [''], 'serviceaccounts/token'),
 ];
 
 const publicUrls = ['/healthz', '/livez', '/readyz', '/version', '/version/'];
@@ -247,6 +252,7 @@ const projectRoles: readonly DefaultClusterRole[] = [
     [
       ...shareOpenshiftAccess,
       ...writeStreams,
+      ...writeTrustRules,
       readStreamStatus,
       rule(['delete', 'get', 'patch', 'update'], projectGroups, 'projects'),
     ],
@@ -268,6 +274,7 @@ const projectRoles: readonly DefaultClusterRole[] = [
       rule(read, deployGroups, 'deploymentconfigs'),
       rule(read, routeGroups, 'routes'),
       rule(read, templateGroups, 'processedtemplates', 'templates'),
+      rule(read, ['weir.dev'], 'trustrules'),
     ],
     { aggregateTo: [toView] },
   ),
@@ -290,6 +297,7 @@ const registryRoles: readonly DefaultClusterRole[] = [
       ...writeStreams,
       ...shareAccess,
       ...shareOpenshiftAccess,
+      ...writeTrustRules,
       readNamespace,
       rule(['delete', 'get'], projectGroups, 'projects'),
     ],
@@ -391,8 +399,6 @@ const commonRoles: readonly DefaultClusterRole[] = [
     // With which clients find out whether a login is good (OCI Distribution Spec, end-1).
     { verbs: ['get'], nonResourceURLs: ['/v2/'] },
   ]),
-  // To delete a token one must know its name, which is made from its secret.
-  clusterRole('system:oauth-token-deleter', [rule(['delete'], oauthGroups, 'oauthaccesstokens')]),
   clusterRole('system:discovery', [{ verbs: ['get'], nonResourceURLs: [...publicUrls, ...discoveryUrls] }]),
   clusterRole('system:public-info-viewer', [{ verbs: ['get'], nonResourceURLs: publicUrls }]),
 ];
@@ -437,7 +443,6 @@ export const defaultClusterRoleBindings: readonly DefaultClusterRoleBinding[] = 
   clusterRoleBinding('self-provisioners', 'self-provisioner', 'system:authenticated:oauth'),
   clusterRoleBinding('basic-users', 'basic-user', loggedIn),
   clusterRoleBinding('system:basic-user', 'system:basic-user', loggedIn),
-  clusterRoleBinding('system:oauth-token-deleters', 'system:oauth-token-deleter', ...anybody),
   // Clients look for what there is before they log in.
   clusterRoleBinding('system:discovery', 'system:discovery', ...anybody),
   clusterRoleBinding('system:public-info-viewer', 'system:public-info-viewer', ...anybody),

@@ -143,8 +143,7 @@ export class AccessPolicy {
   rulesOfClusterRole(name: string): Promise<readonly PolicyRule[]> {
     return this.#remember(`\u0001${name}`, async () => {
       const role = (await this.#store.find({ resource: policyResources.clusterRoles, namespace: '', name })) as
-        | Role
-        | undefined;
+        Role | undefined;
       if (role === undefined) return [];
       if (role['aggregationRule'] === undefined) return role.rules ?? [];
       const all: Role[] = [];
@@ -186,10 +185,7 @@ export class AccessPolicy {
     });
   }
 
-  async #remember(
-    key: string,
-    load: () => Promise<readonly PolicyRule[]>,
-  ): Promise<readonly PolicyRule[]> {
+  async #remember(key: string, load: () => Promise<readonly PolicyRule[]>): Promise<readonly PolicyRule[]> {
     const version = await this.version();
     if (version !== this.#version) {
       this.#rules.clear();

@@ -53,8 +53,7 @@ export async function parseAuthorizationRequest(
   for (const name of parameters) {
     if (values.getAll(name).length > 1) throw new OAuthError('invalid_request', `${name} is given more than once`);
   }
-  // A parameter without a value counts as left out (RFC 6749, section 3.1).
-  const valueOf = (name: (typeof parameters)[number]) => values.get(name) || undefined;
+  const valueOf = (name: (typeof parameters)[number]) => parameterOf(values, name);
 
   const client = await findClient(valueOf('client_id') ?? '');
   if (client === undefined) throw new OAuthError('unauthorized_client', 'there is no OAuth client of this client_id');
@@ -100,6 +99,12 @@ export async function parseAuthorizationRequest(
     throw refuse('invalid_request', 'code_challenge is missing: this client has no secret');
   }
   return { client, responseType, redirectUri, isRedirectNamed: named !== undefined, state, challenge };
+}
+
+/** A parameter; one without a value counts as left out (RFC 6749, section 3.1). */
+export function parameterOf(values: URLSearchParams, name: string): string | undefined {
+  const value = values.get(name) ?? '';
+  return value === '' ? undefined : value;
 }
 
 function mayHaveFullScope({ scopeRestrictions = [] }: OAuthClientObject): boolean {

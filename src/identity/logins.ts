@@ -140,15 +140,14 @@ export class Logins {
     }
 
     const groups = [...new Set(claim.groups ?? [])].filter(isProvidedGroupName).sort();
-    const { [identityGroupsKey]: _groups, ...extra } = identity?.extra ?? {};
-    const { extra: _extra, ...kept } = identity ?? { metadata: this.#newMetadata(name) };
-    const wantedExtra = { ...extra, ...(groups.length > 0 && { [identityGroupsKey]: JSON.stringify(groups) }) };
+    const extra = Object.entries(identity?.extra ?? {}).filter(([key]) => key !== identityGroupsKey);
+    if (groups.length > 0) extra.push([identityGroupsKey, JSON.stringify(groups)]);
     const wantedIdentity: IdentityObject = {
-      ...kept,
+      ...(identity ?? { metadata: this.#newMetadata(name) }),
       providerName: claim.provider,
       providerUserName: providerUserName(claim.subject),
       user: { name: wantedUser.metadata.name, uid: wantedUser.metadata.uid },
-      ...(Object.keys(wantedExtra).length > 0 && { extra: wantedExtra }),
+      extra: Object.fromEntries(extra),
     };
     if (!isDeepStrictEqual(identity, wantedIdentity)) {
       list.push({

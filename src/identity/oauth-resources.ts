@@ -231,14 +231,16 @@ function clientStorage(store: ObjectStore): ResourceStorage {
   };
 }
 
-function withoutSecret(client: ApiObject): ApiObject {
-  const { secretHash: _hash, secret: _secret, ...shown } = client as SentClient;
-  return shown;
+const hidden = ['secret', 'secretHash'];
+
+function withoutSecret({ metadata, ...client }: ApiObject): ApiObject {
+  return { metadata, ...Object.fromEntries(Object.entries(client).filter(([field]) => !hidden.includes(field))) };
 }
 
 /** Without a secret in it the client keeps the one it has; an empty one takes it away. */
 function withHashedSecret(sent: SentClient, old: OAuthClientObject | undefined): SentClient {
-  const { secret, secretHash: _hash, ...client } = sent;
+  const { secret } = sent;
+  const client: OAuthClientObject = withoutSecret(sent);
   const kept = old?.secretHash;
   if (secret === undefined) return { ...client, ...(kept !== undefined && { secretHash: kept }) };
   if (secret === '') return client;

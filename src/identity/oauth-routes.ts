@@ -5,7 +5,7 @@ import { parseBasic } from '../auth/authenticate.js';
 import { requestOrigin } from '../http.js';
 import type { ObjectStore } from '../metadata/object-store.js';
 import type { UserRecords } from '../metadata/user-records.js';
-import { locationOf, type AuthorizationRequest } from './authorization-request.js';
+import { locationOf, parameterOf, type AuthorizationRequest } from './authorization-request.js';
 import { implicitPage, problemPage } from './login-pages.js';
 import {
   isTooMany,
@@ -136,7 +136,7 @@ function sendUnkept(ctx: Context, status: number, body: object): void {
 
 /** @throws {OAuthError} invalid_request when the client says twice who it is, invalid_client when it cannot be read */
 function tokenRequestOf(ctx: Context, form: URLSearchParams): TokenRequest {
-  const valueOf = (name: string) => form.get(name) || undefined;
+  const valueOf = (name: string) => parameterOf(form, name);
   const authorization = ctx.get('Authorization').trim();
   const request = {
     grantType: valueOf('grant_type'),

@@ -27,7 +27,7 @@ export interface DecodeOptions {
 }
 
 /** No kind comes near it, and what is deeper would exhaust the stack. */
-const maxDepth = 1000;
+const maxDepth = 500;
 
 /** @throws {StatusError} BadRequest */
 export function parseJson(text: string): JsonValue {
@@ -78,11 +78,7 @@ function checkType({ apiVersion, kind }: JsonObject, expected: ExpectedKind): vo
   }
 }
 
-function refused(
-  issues: readonly z.core.$ZodIssue[],
-  expected: ExpectedKind,
-  metadata: JsonValue,
-): StatusError {
+function refused(issues: readonly z.core.$ZodIssue[], expected: ExpectedKind, metadata: JsonValue): StatusError {
   const ofType = issues.filter((issue) => issue.code === 'invalid_type' && issue.input !== undefined);
   const isWrongType = issues.filter((issue) => issue.code === 'invalid_type' || issue.code === 'invalid_union');
   const shown = isWrongType.filter((issue) => !issue.message.includes('received undefined'));
@@ -111,7 +107,10 @@ export function fieldOf(path: readonly PropertyKey[]): string {
 
 function reportFields(problems: readonly string[], { fieldValidation, text, warn }: DecodeOptions): void {
   if (fieldValidation === 'Ignore') return;
-  const all = [...(text === undefined ? [] : duplicateFields(text).map((field) => `duplicate field "${field}"`)), ...problems];
+  const all = [
+    ...(text === undefined ? [] : duplicateFields(text).map((field) => `duplicate field "${field}"`)),
+    ...problems,
+  ];
   if (all.length === 0) return;
   if (fieldValidation === 'Strict') throw badRequest(`strict decoding error: ${all.join(', ')}`);
   for (const problem of all) warn(problem);

@@ -19,7 +19,7 @@ import {
   readObject,
   readPatch,
   readRemoveOptions,
-} from './request.js';
+} from './api-request.js';
 import { apiVersionOf, type Call, type ObjectChange, type Resource, type Subresource, type Verb } from './resource.js';
 import { representationOf, type Representation } from './representation.js';
 import type { ChangeFeed } from './watch.js';

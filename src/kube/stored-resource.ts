@@ -18,8 +18,24 @@ import {
   type StatusCause,
   type StatusError,
 } from './errors.js';
-import { changedMeta, generatedName, metaCauses, nameCauses, newMeta, timestamp, type NameRule } from './object-meta.js';
-import type { Call, ListQuery, ObjectChange, ObjectList, ResourceStorage, WriteOptions, RemoveOptions } from './resource.js';
+import {
+  changedMeta,
+  generatedName,
+  metaCauses,
+  nameCauses,
+  newMeta,
+  timestamp,
+  type NameRule,
+} from './object-meta.js';
+import type {
+  Call,
+  ListQuery,
+  ObjectChange,
+  ObjectList,
+  ResourceStorage,
+  WriteOptions,
+  RemoveOptions,
+} from './resource.js';
 import { deepEqual, type JsonValue } from './json.js';
 
 /** The names of a resource that is kept in the object store. */
@@ -145,7 +161,12 @@ export class StoredResource implements ResourceStorage {
       const result = await this.#store.commit([
         isGone
           ? { kind: 'remove', ...this.#key(call, name), version: old.metadata.resourceVersion! }
-          : { kind: 'replace', resource: this.#resource, object: this.#seal(object), ...this.#strategy.traits?.(object) },
+          : {
+              kind: 'replace',
+              resource: this.#resource,
+              object: this.#seal(object),
+              ...this.#strategy.traits?.(object),
+            },
       ]);
       if (result.kind === 'committed') {
         return { object: isGone ? object : this.#open(result.objects[0]!), isNew: false };
@@ -340,4 +361,3 @@ function isSame(object: ApiObject, old: ApiObject): boolean {
 function withoutType({ apiVersion: _apiVersion, kind: _kind, ...object }: ApiObject): JsonValue {
   return object as unknown as JsonValue;
 }
-

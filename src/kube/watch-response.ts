@@ -4,7 +4,7 @@ import { parseVersion, type Change } from '../metadata/object-store.js';
 import type { ResourcePath } from './api-path.js';
 import { badRequest, StatusError } from './errors.js';
 import { toStatusError } from './error-middleware.js';
-import { flagOf, listQueryOf, numberOf, queryOf } from './request.js';
+import { flagOf, listQueryOf, numberOf, queryOf } from './api-request.js';
 import type { Representation } from './representation.js';
 import type { Call, ListQuery, Resource } from './resource.js';
 import { bookmark, watchChanges, type ChangeFeed, type WatchEvent } from './watch.js';

@@ -50,6 +50,8 @@ export class KyselyObjectStore implements ObjectStore {
   readonly #lastChange: RunQuery<{ version: number | null }, { resource: string }>;
   readonly #waiting = new Set<Waiting>();
   #polling = false;
+  /** The versions of the last changes of resources, as of a version. */
+  #lastChanges: { readonly version: number; readonly of: Map<string, number> } = { version: -1, of: new Map() };
 
   constructor(db: Database, now: () => Date = () => new Date()) {
     this.#db = db;
@@ -144,9 +146,18 @@ export class KyselyObjectStore implements ObjectStore {
   }
 
   async lastChangeOf(resources: readonly string[]): Promise<number> {
+    const version = await this.currentVersion();
+    // Asked at every request, and mostly nothing has changed since.
+    if (this.#lastChanges.version !== version) this.#lastChanges = { version, of: new Map() };
+    const { of: known } = this.#lastChanges;
     let last = 0;
     for (const resource of resources) {
-      last = Math.max(last, (await this.#lastChange({ resource }))?.version ?? 0);
+      let change = known.get(resource);
+      if (change === undefined) {
+        change = (await this.#lastChange({ resource }))?.version ?? 0;
+        known.set(resource, change);
+      }
+      last = Math.max(last, change);
     }
     return last === 0 ? ((await this.#readPruned({}))?.value ?? 0) : last;
   }

@@ -77,7 +77,11 @@ export type CommitResult =
       /** One for each write, with its new resourceVersion; the last state of what was removed. */
       readonly objects: readonly ApiObject[];
     }
-  | { readonly kind: 'refused'; readonly reason: WriteRefusal; /** Of the write that could not be. */ readonly index: number };
+  | {
+      readonly kind: 'refused';
+      readonly reason: WriteRefusal;
+      /** Of the write that could not be. */ readonly index: number;
+    };
 
 /** Which objects to list. */
 export interface ObjectQuery {

@@ -10,7 +10,7 @@ export interface BootstrapOptions {
   /** Where images without a project are. */
   readonly defaultProject: string;
   /** What lets everybody read what is shared in the project `openshift`. */
-  readonly openshiftDefaults: (now: Date) => readonly ObjectWrite[];
+  readonly openshiftDefaults: () => readonly ObjectWrite[];
   readonly now?: () => Date;
 }
 
@@ -18,8 +18,8 @@ const sharedProject = 'openshift';
 const pageSize = 500;
 
 /**
- * Makes the projects that must be there, and gives the usual contents to every project that has nothing of them because it is
- * older. What somebody took out of a project stays out. To be called at every start.
+ * Makes the projects that must be there, and gives the usual contents to every project that has nothing of them because
+ * it is older. What somebody took out of a project stays out. To be called at every start.
  */
 export async function ensureProjects({
   store,
@@ -29,7 +29,7 @@ export async function ensureProjects({
   now = () => new Date(),
 }: BootstrapOptions): Promise<void> {
   for (const name of new Set([defaultProject, sharedProject])) {
-    const more = name === sharedProject ? openshiftDefaults(now()) : [];
+    const more = name === sharedProject ? openshiftDefaults() : [];
     const isThere = (await store.find(namespaceKey(name))) !== undefined;
     if (!isThere && (await createProject(store, contents, name, { more, now: now() })) === 'created') continue;
     if (!(await isAnyThere(store, more.map(keyOf)))) await addContents(store, more);

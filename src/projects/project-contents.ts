@@ -6,7 +6,7 @@ import { newServiceAccount, serviceAccountKey, type ServiceAccountSecrets } from
  *
  * @param admin name of the user who becomes its administrator
  */
-export type ProjectDefaults = (namespace: string, now: Date, admin?: string) => readonly ObjectWrite[];
+export type ProjectDefaults = (namespace: string, admin?: string) => readonly ObjectWrite[];
 
 /** The service accounts of every project (OpenShift, "Default service accounts and roles"). */
 const serviceAccounts = ['builder', 'default', 'deployer'] as const;
@@ -26,7 +26,7 @@ export class ProjectContents {
     namespace: string,
     { admin, now }: { readonly admin?: string | undefined; readonly now: Date },
   ): Promise<readonly ObjectWrite[]> {
-    const writes = [...this.#defaults(namespace, now, admin)];
+    const writes = [...this.#defaults(namespace, admin)];
     for (const name of serviceAccounts) {
       writes.push(...(await this.#secrets.accountWrites(newServiceAccount(namespace, name, now))));
     }
@@ -36,7 +36,7 @@ export class ProjectContents {
   /** Whether a namespace has nothing of all that: it is older than these contents. */
   async isMissing(store: ObjectStore, namespace: string): Promise<boolean> {
     const keys = [
-      ...this.#defaults(namespace, new Date(0)).map(keyOf),
+      ...this.#defaults(namespace).map(keyOf),
       ...serviceAccounts.map((name) => serviceAccountKey(namespace, name)),
     ];
     return !(await isAnyThere(store, keys));

@@ -1,3 +1,4 @@
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { ensureDefaultPolicy } from '../../src/access/default-policy.js';
@@ -139,10 +140,22 @@ export async function openStore(file?: string): Promise<ObjectStore> {
 
 /** With the default roles, and with namespaces `team` and `other`. */
 export async function startAccessApi(): Promise<AccessApi> {
-  const store = await openStore();
+  const file = join(await temporaryFolder(), 'weir.sqlite');
+  await writeFile(file, await (prepared ??= prepare()));
+  return new AccessApi(await openStore(file));
+}
+
+/** The SQLite file that every test of a test file begins with: made once, since there are many. */
+let prepared: Promise<Buffer> | undefined;
+
+async function prepare(): Promise<Buffer> {
+  const file = join(await temporaryFolder(), 'weir.sqlite');
+  const db = await openSqlite(file);
+  const store = new KyselyObjectStore(db);
   await ensureDefaultPolicy(store, () => now);
   for (const name of ['team', 'other']) await makeNamespace(store, name);
-  return new AccessApi(store);
+  await db.destroy();
+  return readFile(file);
 }
 
 export async function makeNamespace(store: ObjectStore, name: string): Promise<void> {

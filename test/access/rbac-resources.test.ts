@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { ruleAllows, type PolicyRule } from '../../src/auth/rules.js';
 import { OpenApi } from '../../src/kube/openapi.js';
 import type { JsonObject } from '../../src/kube/json.js';
+import type { ApiObject } from '../../src/metadata/object-store.js';
 import { toTable } from '../../src/kube/table.js';
 import { loggedIn } from '../support/api-call.js';
 import { now, startAccessApi } from './access-api.js';
@@ -215,7 +216,7 @@ describe('a role', () => {
   test('that gathers rules shows them, and keeps none of its own', async () => {
     const api = await startAccessApi();
     const target = { resource: 'clusterroles' };
-    const pulls = ({ rules }: { readonly rules?: unknown }) =>
+    const pulls = ({ rules }: ApiObject) =>
       (rules as PolicyRule[]).some((rule) =>
         ruleAllows(rule, {
           kind: 'resource',
@@ -236,7 +237,7 @@ describe('a role', () => {
     }));
     expect(pulls(written)).toBe(true);
     expect(
-      await api.store.find({ resource: `clusterroles.${'rbac.authorization.k8s.io'}`, namespace: '', name: 'view' }),
+      await api.store.find({ resource: 'clusterroles.rbac.authorization.k8s.io', namespace: '', name: 'view' }),
     ).not.toHaveProperty('rules');
     await expect(
       api.policy.allows(loggedIn('ada'), { kind: 'resource', verb: 'delete', group: '', resource: 'secrets' }),

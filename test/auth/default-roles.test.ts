@@ -135,7 +135,6 @@ const matrix: Readonly<Record<string, readonly Operation[]>> = {
   'self-provisioner': [],
   'basic-user': [],
   'system:basic-user': [],
-  'system:oauth-token-deleter': [],
   'system:discovery': [],
   'system:public-info-viewer': [],
 };
@@ -258,6 +257,14 @@ describe('the default ClusterRoles', () => {
     { role: 'registry-admin', request: ask('create', 'localsubjectaccessreviews', authorization), yes: true },
     { role: 'registry-admin', request: ask('patch', 'projects', 'project.openshift.io'), yes: false },
     { role: 'registry-editor', request: ask('update', 'serviceaccounts', ''), yes: true },
+    { role: 'admin', request: ask('create', 'trustrules', 'weir.dev'), yes: true },
+    { role: 'registry-admin', request: ask('create', 'trustrules', 'weir.dev'), yes: true },
+    { role: 'registry-admin', request: ask('create', 'serviceaccounts/token', ''), yes: true },
+    { role: 'edit', request: ask('update', 'trustrules', 'weir.dev'), yes: false },
+    { role: 'edit', request: ask('list', 'trustrules', 'weir.dev'), yes: true },
+    { role: 'view', request: ask('get', 'trustrules', 'weir.dev'), yes: true },
+    { role: 'registry-editor', request: ask('get', 'trustrules', 'weir.dev'), yes: false },
+    { role: 'cluster-reader', request: ask('list', 'trustrules', 'weir.dev'), yes: true },
     { role: 'registry-viewer', request: ask('list', 'configmaps', ''), yes: false },
     { role: 'cluster-reader', request: ask('list', 'secrets', ''), yes: false },
     { role: 'cluster-reader', request: ask('list', 'configmaps', ''), yes: true },
@@ -282,12 +289,6 @@ describe('the default ClusterRoles', () => {
     { role: 'system:basic-user', request: ask('create', 'selfsubjectreviews', 'authentication.k8s.io'), yes: true },
     { role: 'system:basic-user', request: ask('delete', 'useroauthaccesstokens', 'oauth.openshift.io'), yes: true },
     { role: 'system:basic-user', request: ask('delete', 'oauthaccesstokens', 'oauth.openshift.io'), yes: false },
-    {
-      role: 'system:oauth-token-deleter',
-      request: ask('delete', 'oauthaccesstokens', 'oauth.openshift.io'),
-      yes: true,
-    },
-    { role: 'system:oauth-token-deleter', request: ask('get', 'oauthaccesstokens', 'oauth.openshift.io'), yes: false },
     {
       role: 'system:discovery',
       request: { kind: 'path', verb: 'get', path: '/apis/image.openshift.io/v1' },
@@ -363,7 +364,7 @@ describe('from the start, a role in the whole registry', () => {
     readonly name: string;
     readonly groups: readonly string[];
   }
-  const toAnybody = ['system:discovery', 'system:oauth-token-deleter', 'system:public-info-viewer'];
+  const toAnybody = ['system:discovery', 'system:public-info-viewer'];
   const toLoggedIn = ['basic-user', 'system:basic-user', ...toAnybody].sort();
 
   test.each<{ readonly who: string; readonly principal: Identity; readonly roles: readonly string[] }>([

@@ -127,7 +127,7 @@ describe('the token endpoint', () => {
       expect(claimsOf(token!)).toMatchObject({
         sub: 'system:anonymous',
         access: [],
-        groups: ['system:unauthenticated'],
+        basis: { kind: 'nobody' },
       });
       expect(refreshToken).toBeUndefined();
       expect((await registry.fetch('/v2/', { as: { token: token! } })).status).toBe(401);
@@ -279,6 +279,7 @@ describe('the token endpoint', () => {
 
     test('buys tokens again and again, for any scope that its user has', async () => {
       await putUser(ada);
+      await registry.bind(ada.name, 'system:image-pusher');
       const refreshToken = await newRefreshToken(ada);
       for (const scope of ['repository:a/b:pull', 'repository:c/d:push,delete']) {
         const response = await refresh(refreshToken, scope);

@@ -165,6 +165,31 @@ export function objectStoreContract(name: string, openDatabase: () => Promise<Da
       expect(await store.removeExpired(new Date('2026-01-02T00:03:00Z'))).toBe(1);
     });
 
+    test('removes what is in a namespace, some at a time, with a line in the log for each', async () => {
+      await committed(
+        create('a'),
+        create('b'),
+        { ...create('c'), expiresAt: now } as ObjectWrite,
+        create('d', {}, 'other'),
+        { kind: 'create', resource: 'secrets', object: object('s') },
+        { kind: 'create', resource: 'users', object: { metadata: { ...object('u').metadata, namespace: '' } } },
+      );
+      expect(await store.removeInNamespace('team', { limit: 2, except: ['secrets'] })).toBe(2);
+      expect(await store.removeInNamespace('team', { limit: 2, except: ['secrets'] })).toBe(1);
+      expect(await store.removeInNamespace('team', { limit: 2, except: ['secrets'] })).toBe(0);
+      expect(await store.removeInNamespace('team', { limit: 2 })).toBe(1);
+      expect(await store.removeInNamespace('', { limit: 10 })).toBe(0);
+      const read = (await store.readChanges(begun + 6, { limit: 10 }))!;
+      expect(read.changes.map(({ kind, object: { metadata } }) => [kind, metadata.name])).toEqual([
+        ['DELETED', 'a'],
+        ['DELETED', 'b'],
+        ['DELETED', 'c'],
+        ['DELETED', 's'],
+      ]);
+      expect(await store.find(key('d', 'other'))).toBeDefined();
+      expect(await store.find({ resource: 'users', namespace: '', name: 'u' })).toBeDefined();
+    });
+
     test('logs every change in the order of the commits, with what was before', async () => {
       const [created] = await committed(create('a', { data: { x: '1' } }));
       await committed({ kind: 'replace', resource, object: { ...created!, data: { x: '2' } } });

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { KyselyBlobRecords } from '../../src/metadata/kysely-blob-records.js';
 import { KyselyRepositoryStore } from '../../src/metadata/kysely-repository-store.js';
+import { KyselyUploadRecords } from '../../src/metadata/kysely-upload-records.js';
 import type { Page, RepositoryStore } from '../../src/metadata/repository-store.js';
 import type { Database } from '../../src/metadata/schema.js';
 import { digestOf, type Digest } from '../../src/oci/digest.js';
@@ -309,6 +310,71 @@ export function repositoryStoreContract(name: string, openDatabase: () => Promis
         await store.deleteManifest(app, push.digest, 'ada', collectAt);
         expect(await blobs.collectLinks(anHourAfterPush, 10)).toBe(0);
         expect((await blobs.findLinkedBlob(app, layer))?.collectAt).toEqual(collectAt);
+      });
+    });
+
+    describe('are removed with their project and', () => {
+      const elsewhere = parseRepositoryName('other/app');
+
+      /** @returns how many steps it took */
+      async function removeAll(limit: number): Promise<number> {
+        for (let steps = 0; ; steps += 1) {
+          const removed = await store.removeRepositories('team', limit);
+          expect(removed).toBeLessThanOrEqual(limit);
+          if (removed === 0) return steps;
+        }
+      }
+
+      test('leave nothing of theirs, in steps no larger than was said, and nothing else is touched', async () => {
+        const [shared, own] = [await addBlob(app, 'shared'), await addBlob(app, 'own')];
+        await addBlob(elsewhere, 'shared');
+        const push = imagePush({ layers: [shared, own], tags: ['v1', 'v2'] });
+        await store.putManifest(push);
+        await store.putManifest(imagePush({ name: 'second', tags: ['v1'] }));
+        await store.putManifest({ ...push, repository: other });
+        await store.deleteTag(app, parseTag('v2'), 'ada');
+        const kept = imagePush({ repository: elsewhere, layers: [shared], tags: ['v1'] });
+        await store.putManifest(kept);
+
+        expect(await removeAll(3)).toBeGreaterThan(3);
+
+        expect(await store.listRepositories(all)).toEqual([elsewhere]);
+        for (const table of ['tag', 'tag_event', 'repository_image', 'image', 'blob', 'repository_blob'] as const) {
+          const { count } = await db
+            .selectFrom(table)
+            .select(({ fn }) => fn.countAll<number>().as('count'))
+            .executeTakeFirstOrThrow();
+          expect([table, count]).toEqual([table, 1]);
+        }
+        expect(await blobs.listDiscardedLocations(10)).toEqual([own]);
+        expect(await store.findManifest(elsewhere, tag('v1'))).toMatchObject({ digest: kept.digest });
+        expect((await blobs.findLinkedBlob(elsewhere, shared))?.digest).toBe(shared);
+      });
+
+      test('begin anew when they are pushed again, without the old history', async () => {
+        const push = imagePush({ tags: ['v1'] });
+        await store.putManifest(push);
+        await removeAll(100);
+        expect(await store.listTagEvents(app, parseTag('v1'), 10)).toEqual([]);
+        await store.putManifest(push);
+        expect(await store.listTagEvents(app, parseTag('v1'), 10)).toMatchObject([{ sequence: 1 }]);
+      });
+
+      test('let upload sessions expire at once, also those of repositories that never came to be', async () => {
+        const uploads = new KyselyUploadRecords(db, () => now);
+        const session = { principal: 'ada', algorithm: 'sha256', size: 0, digestSoFar: digestOf('') } as const;
+        await uploads.addUpload({ id: 'ours', repository: app, ...session });
+        await uploads.addUpload({ id: 'theirs', repository: elsewhere, ...session });
+        await removeAll(100);
+        expect(await uploads.listStaleUploads(new Date(now.getTime() - 1), 10)).toEqual(['ours']);
+      });
+
+      test('are not those of a project whose name begins alike', async () => {
+        const alike = parseRepositoryName('a-b/c');
+        await store.putManifest(imagePush({ repository: parseRepositoryName('a/c') }));
+        await store.putManifest(imagePush({ repository: alike }));
+        while ((await store.removeRepositories('a', 100)) > 0);
+        expect(await store.listRepositories(all)).toEqual([alike]);
       });
     });
 
