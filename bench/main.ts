@@ -6,6 +6,7 @@ import { type Registry, distribution, existing, killRegistries, weir } from './r
 import type { Credentials } from './registry-client.js';
 import { findShortfalls, formatReport, toJson } from './report.js';
 import { fullSizes, quickSizes } from './rows.js';
+import { formatWatch, measureWatch, watchShortfalls } from './watch.js';
 
 /** Where the registries come from; asked only for those that take part. */
 export interface Programs {
@@ -29,6 +30,8 @@ interface Options {
   readonly check: boolean;
   readonly dir: string;
   readonly profile?: string;
+  readonly watch?: number;
+  readonly seconds: number;
 }
 
 const ours = ['weir', 'distribution', 'docker-registry'];
@@ -62,6 +65,7 @@ export async function main(args: readonly string[], programs: Programs): Promise
 }
 
 async function run(options: Options, programs: Programs, folder: string): Promise<number> {
+  if (options.watch !== undefined) return runWatch(options.watch, options, programs, folder);
   const only = options.only?.toLowerCase();
   const result = await compare({
     registries: chooseRegistries(options, programs),
@@ -79,14 +83,28 @@ async function run(options: Options, programs: Programs, folder: string): Promis
   return options.check && shortfalls.length > 0 ? 1 : 0;
 }
 
+/** Weir alone: no other registry has anything to watch. */
+async function runWatch(clients: number, options: Options, programs: Programs, folder: string): Promise<number> {
+  programs.buildWeir();
+  const registry = await weir(programs.checkout, profileOptions(options)).start(folder);
+  const result = await measureWatch(registry, { clients, seconds: options.seconds, writers: 4 }, say);
+  await registry.stop();
+  process.stdout.write(`\n${formatWatch(result)}\n`);
+  const shortfalls = watchShortfalls(result);
+  if (shortfalls.length > 0) process.stdout.write(`\nWhere Weir falls short:\n  ${shortfalls.join('\n  ')}\n`);
+  return options.check && shortfalls.length > 0 ? 1 : 0;
+}
+
+function profileOptions({ profile }: Options): string[] {
+  return profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${path.resolve(profile)}`];
+}
+
 function chooseRegistries(options: Options, programs: Programs): Registry[] {
   const registries: Registry[] = [];
   const wants = (id: string): boolean => !options.without.includes(id);
   if (wants('weir')) {
     programs.buildWeir();
-    const profile =
-      options.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${path.resolve(options.profile)}`];
-    registries.push(weir(programs.checkout, profile));
+    registries.push(weir(programs.checkout, profileOptions(options)));
   }
   if (wants('distribution')) {
     const program = programs.findDistribution();
@@ -121,6 +139,8 @@ function describeCommand(): Command {
     .option('--check', 'exit with 1 when Weir is slower than distribution, or uses too much memory', false)
     .option('--dir <folder>', 'where the registries keep their data during the run', '.cache')
     .option('--profile <folder>', 'write a CPU profile of Weir, which slows it down')
+    .option('--watch <clients>', 'instead: so many clients watch the API of Weir while it is written to', parsePositive)
+    .option('--seconds <n>', 'how long is written to what is watched', parsePositive, 30)
     .addHelpText(
       'after',
       [
@@ -128,6 +148,7 @@ function describeCommand(): Command {
         'Examples:',
         '  npm run bench -- --quick                                 does it work?',
         '  npm run bench -- --only pull --rounds 3                  the rows about pulling',
+        '  npm run bench -- --watch 1000                            a thousand clients watch the API',
         '  npm run bench -- --check --json result.json              for a build server',
         '  npm run bench -- --against http://127.0.0.1:8080 --user me:secret',
         '',

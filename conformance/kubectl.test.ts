@@ -540,8 +540,16 @@ describeWithPrograms('kubectl', ['kubectl'], () => {
 
   describe('explains', () => {
     test.each([
-      { field: 'serviceaccounts.secrets', kind: 'ServiceAccount', says: /^FIELD: +secrets <\[\]ObjectReference>$/m },
-      { field: 'rolebindings.subjects', kind: 'RoleBinding', says: /^FIELD: +subjects <\[\]Subject>$/m },
+      {
+        field: 'serviceaccounts.secrets',
+        kind: 'ServiceAccount',
+        says: /^FIELD: +secrets <\[\]\w+>$[^]*^ +name\t<string>$/m,
+      },
+      {
+        field: 'rolebindings.subjects',
+        kind: 'RoleBinding',
+        says: /^FIELD: +subjects <\[\]\w+>$[^]*^ +kind\t<string> -required-$/m,
+      },
       { field: 'configmaps', kind: 'ConfigMap', says: /^ +data\t<map\[string\]string>$/m },
     ])('$field', async ({ field, kind, says }) => {
       const explanation = await kubectl('explain', field);

@@ -1,6 +1,11 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { tryRun } from './support/command.js';
+import { bindRole, makeProject, openKubeApi } from './support/kube-api.js';
 import { describeWithPrograms, installedProgram, siteWithWeir, type Site } from './support/suite.js';
+import { addUser } from './support/users.js';
+
+/** Where all of it happens: its user has a role there and nowhere else. */
+const project = 'conformance';
 
 /** Counts of results by their name in the official program's summary. */
 type Summary = Readonly<Record<string, number>>;
@@ -43,14 +48,20 @@ function summaryOf(site: Site, settings: Readonly<Record<string, string>>): () =
   let summary: Summary = {};
   beforeAll(async () => {
     const { weir, workspace } = site;
+    const api = await openKubeApi(weir);
+    await makeProject(api, project);
+    const editor = await addUser(site, 'editor');
+    await bindRole(api, project, 'registry-editor', { user: editor.username });
     const environment = {
       ...workspace.environment,
       ...settings,
       SSL_CERT_FILE: weir.caFile,
       OCI_TLS: 'enabled',
       OCI_REGISTRY: weir.host,
-      OCI_USERNAME: weir.username,
-      OCI_PASSWORD: weir.password,
+      OCI_REPO1: `${project}/repo1`,
+      OCI_REPO2: `${project}/repo2`,
+      OCI_USERNAME: editor.username,
+      OCI_PASSWORD: editor.password,
       OCI_RESULTS_DIR: workspace.makeDirectory('results'),
       // Its warnings name each failed test and the reason, on standard error.
       OCI_LOG: 'warn',

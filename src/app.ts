@@ -181,7 +181,7 @@ export async function createApp({ config, version, db, store, log, metrics, stop
       authenticate: (authorization) => authenticator.authenticateApi(authorization),
       allows: (principal, request) => policy.allows(principal, request),
     },
-    feed: new ChangeFeed(objects),
+    feed: new ChangeFeed(objects, stopping),
     publicUrl: config.publicUrl,
     version,
     stopping,

@@ -29,6 +29,8 @@ export interface WeirOptions {
   readonly sparse?: string;
   /** Value of WEIR_PUBLIC_URL, whose host is then in the certificate too. */
   readonly publicUrl?: string;
+  /** Value of WEIR_ANONYMOUS_PULL: whether what is bound to nobody in particular counts. */
+  readonly anonymousPull?: boolean;
 }
 
 const readyTimeoutMs = 60_000;
@@ -51,6 +53,7 @@ export async function startWeir(workspace: Workspace, options: WeirOptions = {})
       WEIR_ADMIN_PASSWORD: password,
       WEIR_LOG_LEVEL: 'warn',
       WEIR_POLICY_SPARSE: options.sparse ?? '',
+      WEIR_ANONYMOUS_PULL: String(options.anonymousPull ?? false),
       ...(options.publicUrl === undefined ? {} : { WEIR_PUBLIC_URL: options.publicUrl }),
     },
     stdio: ['ignore', 'pipe', 'pipe'],

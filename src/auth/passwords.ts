@@ -72,15 +72,15 @@ export class PasswordChecker {
     if (user !== undefined && known !== undefined && timingSafeEqual(known, proof)) return user;
     this.#refuseAfterFailures(ofAccount, address);
     if (Buffer.byteLength(password) > maxPasswordBytes) return undefined;
-    const right = await this.#inTurn(() => {
+    const right = await this.#inTurn(async () => {
       // Those who came at the same time may have failed in the meantime.
       this.#refuseAfterFailures(ofAccount, address);
-      return bcrypt.compare(password, user?.passwordHash ?? this.#nobody);
-    });
-    if (!right || user === undefined) {
+      const isRight = await bcrypt.compare(password, user?.passwordHash ?? this.#nobody);
+      if (isRight && user !== undefined) return true;
       for (const key of [ofAccount, address]) this.#failures.set(key, (this.#failures.get(key) ?? 0) + 1);
-      return undefined;
-    }
+      return false;
+    });
+    if (!right || user === undefined) return undefined;
     this.#failures.delete(ofAccount);
     this.#right.set(ofAccount, proof);
     return user;

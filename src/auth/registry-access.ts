@@ -112,14 +112,14 @@ export class RegistryAccess {
     return projects;
   }
 
-  /** As `requireRepository`, for a path that is no resource. */
+  /** As `requireRepository`, for a path that is no resource, which no token covers that is narrowed. */
   async requirePath(ctx: Context, path: string): Promise<Principal> {
     const principal = await this.#identify(ctx, undefined);
     const request: AccessRequest = { kind: 'path', verb: 'get', path };
     ctx.state['accessRequest'] = request;
     this.#check(ctx, principal, {
       allowed: await this.#parts.policy.allows(principal, request),
-      covered: true,
+      covered: principal.access === undefined,
       scope: undefined,
     });
     return principal;

@@ -32,6 +32,9 @@ class Html {
   }
 }
 
+/** Written in one piece: the policy has the hash of exactly this. */
+const styleElement = new Html(`<style>${style}</style>`);
+
 type Part = string | Html | undefined | readonly Html[];
 
 /** A template in which everything but other HTML is escaped. */
@@ -58,16 +61,14 @@ function escapeHtml(text: string): string {
   return text.replace(/[&<>"']/g, (character) => entities[character]!);
 }
 
-function page(title: string, body: Html): string {
+function page(title: string, body: Html, head?: Html): string {
   const { text } = html`<!doctype html>
     <html lang="en">
       <head>
         <meta charset="utf-8" />
         <meta name="viewport" content="width=device-width, initial-scale=1" />
         <title>${title} - Weir</title>
-        <style>
-          ${new Html(style)}
-        </style>
+        ${head} ${styleElement}
       </head>
       <body>
         <main>
@@ -176,7 +177,7 @@ export function problemPage(problem: string): string {
 export function leadOnPage(provider: string, url: string): string {
   return page(
     `Sign in with ${provider}`,
-    html`<meta http-equiv="refresh" content="0; url=${url}" />
-      <p><a href="${url}" rel="noreferrer">Go on to ${provider}</a></p>`,
+    html`<p><a href="${url}" rel="noreferrer">Go on to ${provider}</a></p>`,
+    html`<meta http-equiv="refresh" content="0; url=${url}" />`,
   );
 }

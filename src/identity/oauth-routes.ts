@@ -21,6 +21,8 @@ import {
 import { LoginRefusedError, Logins } from './logins.js';
 import { implicitPath } from './oauth-clients.js';
 import { OAuthError } from './oauth-errors.js';
+import { OidcSignIn, type OidcProvider } from './oidc.js';
+import { oidcRoutes } from './oidc-routes.js';
 import { authorizationServerMetadata, OAuthServer, type TokenRequest } from './oauth-server.js';
 
 /** What logging in stands on. */
@@ -33,21 +35,25 @@ export interface IdentityRoutesOptions {
   readonly publicUrl: string | undefined;
   /** Of tokens of clients that say nothing else. */
   readonly accessTokenSeconds: number;
+  /** An identity provider that the login page offers. */
+  readonly oidc?: OidcProvider | undefined;
   readonly now?: () => Date;
 }
 
 /** Everything under `/oauth`, and where clients are told of it: logging in, and what programs get from it. */
 export function identityRoutes(router: Router, options: IdentityRoutesOptions): void {
   const { store, records, passwords, accessTokens: tokens, publicUrl, accessTokenSeconds, now } = options;
+  const signIn = options.oidc && new OidcSignIn(options.oidc);
   const login: LoginOptions = {
     server: new OAuthServer({ store, tokens, accessTokenSeconds, ...(now !== undefined && { now }) }),
     logins: new Logins(store, records, now),
     passwords,
     publicUrl,
-    providers: [],
+    providers: signIn === undefined ? [] : [signIn.name],
   };
   oauthRoutes(router, login);
   loginRoutes(router, login);
+  if (signIn !== undefined) oidcRoutes(router, login, signIn);
 }
 
 /** The OAuth server that `oc login` asks for (RFC 6749, 7636, 8414), as OpenShift has it. */

@@ -146,7 +146,7 @@ export interface Resource {
   readonly description: string;
   /** Of the fields beside apiVersion, kind and metadata. */
   readonly schema: z.ZodType;
-  /** After the name; the age alone when left out. */
+  /** After the name; when it was created when left out. */
   readonly columns?: readonly Column[];
   readonly mergeStrategies?: MergeStrategies;
   /** Beside `metadata.name` and `metadata.namespace`. */

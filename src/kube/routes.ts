@@ -262,6 +262,7 @@ async function answerVerb({ ctx, path, resource, call, representation }: Resourc
     case 'delete': {
       if (storage.remove === undefined) break;
       const options = await readRemoveOptions(ctx);
+      ctx.state['dryRun'] = options.dryRun;
       const object = await storage.remove(call, name, options);
       show(
         object.metadata.deletionTimestamp === undefined
@@ -278,6 +279,7 @@ async function answerVerb({ ctx, path, resource, call, representation }: Resourc
     case 'deletecollection': {
       if (storage.remove === undefined || storage.list === undefined) break;
       const options = await readRemoveOptions(ctx);
+      ctx.state['dryRun'] = options.dryRun;
       const query = listQueryOf(ctx, resource);
       const list = await storage.list(call, query);
       if (!('items' in list)) break;

@@ -33,7 +33,7 @@ const initialPage = 500;
 const initialEventsEnd = { 'k8s.io/initial-events-end': 'true' };
 
 /** Lines that were written for one change, by what they show: a thousand clients get the same. */
-const written = new WeakMap<Change, Map<string, string>>();
+const written = new WeakMap<Change, Map<string, Buffer>>();
 
 /** Answers with a stream of events, one JSON object on each line. */
 export async function sendWatch(
@@ -72,29 +72,29 @@ export async function sendWatch(
     visible: source.visible?.(call),
   };
   let isFirst = true;
-  const line = (event: WatchEvent, change?: Change): string => {
+  const line = (event: WatchEvent, change?: Change): Buffer => {
     const write = () =>
-      `${JSON.stringify({
+      Buffer.from(`${JSON.stringify({
         type: event.type,
         object:
           event.type === 'BOOKMARK'
             ? bookmarkOf(event, resource)
             : representation.event(event.object, resource, new Date(), isFirst),
-      })}\n`;
+      })}\n`);
     if (change === undefined || (isFirst && representation.key.startsWith('table'))) {
-      const text = write();
+      const bytes = write();
       if (event.type !== 'BOOKMARK') isFirst = false;
-      return text;
+      return bytes;
     }
     const key = `${event.type} ${resource.group} ${resource.plural} ${representation.key}`;
     let lines = written.get(change);
     if (lines === undefined) written.set(change, (lines = new Map()));
-    let text = lines.get(key);
-    if (text === undefined) lines.set(key, (text = write()));
-    return text;
+    let bytes = lines.get(key);
+    if (bytes === undefined) lines.set(key, (bytes = write()));
+    return bytes;
   };
 
-  async function* lines(): AsyncGenerator<string> {
+  async function* lines(): AsyncGenerator<Buffer> {
     try {
       let from = start.version;
       if (start.withInitial) {
@@ -105,11 +105,14 @@ export async function sendWatch(
         if (start.sendInitialEvents) yield line(bookmark(from!, initialEventsEnd));
       }
       const options = { from: from!, bookmarks, signal: ended.signal, until, stillMay };
-      for await (const { event, change } of watchChanges(feed, selection, options)) yield line(event, change);
+      for await (const told of watchChanges(feed, selection, options)) {
+        const parts = told.map(({ event, change }) => line(event, change));
+        yield parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+      }
     } catch (error) {
       const known = toStatusError(error);
       if (known.reason === 'InternalError') ctx.app.emit('error', error, ctx);
-      yield `${JSON.stringify({ type: 'ERROR', object: known.toStatus() })}\n`;
+      yield Buffer.from(`${JSON.stringify({ type: 'ERROR', object: known.toStatus() })}\n`);
     } finally {
       end();
     }

@@ -11,61 +11,58 @@ export interface WatchEvent {
 /** Changes kept in memory for those who watch; who is further behind reads the change log. */
 const keptChanges = 2000;
 const readAtOnce = 500;
+/** Those who have gone are noticed so late at the latest. */
+const tickMs = 1000;
 
 /**
- * The change log as one reader of this process sees it, for all who watch: a change is read and parsed once, whatever
- * their number. It is only a copy: whoever falls behind it reads the log itself.
+ * The change log as one reader of this process sees it, for all who watch: it is waited for, read and parsed once,
+ * whatever their number. What is kept is only a copy: whoever falls behind it reads the log itself.
  */
 export class ChangeFeed {
   readonly #store: ObjectStore;
+  readonly #stopping: AbortSignal;
   #kept: Change[] = [];
   /** Through which version, and after which one, changes are in `#kept`. */
   #through: number | undefined;
   #after = 0;
-  #reading: Promise<void> | undefined;
+  #waiting: Promise<void> | undefined;
 
-  constructor(store: ObjectStore) {
+  /** @param stopping lets nobody wait any longer */
+  constructor(store: ObjectStore, stopping: AbortSignal) {
     this.#store = store;
+    this.#stopping = stopping;
   }
 
   /**
-   * Waits until something was committed after a version, but not long after `until`.
+   * Changes of a resource after a version; waits a second or so when there is none yet.
    *
-   * @returns the changes of a resource after that version, and through which version they are complete; undefined when
-   *   some are no longer kept anywhere
+   * @returns the changes, and through which version they are complete; undefined when some are no longer kept anywhere
    */
   async changesAfter(
     version: number,
     resource: string,
-    { signal, until }: { readonly signal: AbortSignal; readonly until: Date },
   ): Promise<{ readonly changes: readonly Change[]; readonly through: number } | undefined> {
     if (this.#through === undefined || version >= this.#through) {
-      await this.#store.waitForChange(version, { signal, until });
-      if (signal.aborted || (await this.#store.currentVersion()) <= version) return { changes: [], through: version };
-      await this.#read(version);
+      await (this.#waiting ??= this.#waitAndRead(this.#through ?? version).finally(() => {
+        this.#waiting = undefined;
+      }));
+      if (this.#through !== undefined && version >= this.#through) return { changes: [], through: version };
     }
-    if (this.#through === undefined || version < this.#after || version > this.#through) {
+    if (this.#through === undefined || version < this.#after) {
       return this.#store.readChanges(version, { resource, limit: readAtOnce });
     }
-    const start = this.#indexAfter(version);
     const changes: Change[] = [];
-    for (let index = start; index < this.#kept.length; index += 1) {
+    for (let index = this.#indexAfter(version); index < this.#kept.length; index += 1) {
       const change = this.#kept[index]!;
       if (change.resource === resource) changes.push(change);
     }
     return { changes, through: this.#through };
   }
 
-  /** All who ask at the same time share one reading. */
-  async #read(from: number): Promise<void> {
-    this.#reading ??= this.#readOnce(from).finally(() => {
-      this.#reading = undefined;
-    });
-    await this.#reading;
-  }
-
-  async #readOnce(from: number): Promise<void> {
-    const after = this.#through ?? from;
+  async #waitAndRead(after: number): Promise<void> {
+    await this.#store.waitForChange(after, { signal: this.#stopping, until: new Date(Date.now() + tickMs) });
+    if (this.#stopping.aborted) return;
+    if (this.#through !== undefined && (await this.#store.currentVersion()) <= this.#through) return;
     const read = await this.#store.readChanges(after, { limit: readAtOnce });
     if (read === undefined) {
       // Nobody has watched for a long time.
@@ -109,21 +106,27 @@ export interface WatchOptions {
   readonly from: number;
   /** Send the version reached now and then, though nothing changed. */
   readonly bookmarks: boolean;
-  /** Ends it at once. */
+  /** Ends it, within a second. */
   readonly signal: AbortSignal;
   /** When to end, about. */
   readonly until: Date;
-  /** Asked before events are handed out, at most twice a second: whether the caller still may. */
+  /** Asked every second while there are events: whether the caller still may. */
   readonly stillMay: () => Promise<boolean>;
   readonly bookmarkMs?: number;
 }
 
+/** An event, and the change it tells of; a bookmark tells of none. */
+export interface ToldEvent {
+  readonly event: WatchEvent;
+  readonly change: Change | undefined;
+}
+
 const usualBookmarkMs = 60_000;
-const checkMs = 500;
+const checkMs = 900;
 
 /**
- * The changes of a selection, in the order of their commits, from a version on. Nothing is queued for a slow reader: it
- * finds its changes in the log when it comes for them, or that they are no longer kept.
+ * The changes of a selection from a version on, in the order of their commits, as many at a time as there are. Nothing is
+ * queued for a slow reader: it finds its changes in the log when it comes for them, or that they are no longer kept.
  *
  * @throws {StatusError} Expired when changes are asked for that are no longer kept
  */
@@ -131,30 +134,31 @@ export async function* watchChanges(
   feed: ChangeFeed,
   { source, namespace, matches, visible }: WatchSelection,
   { from, bookmarks, signal, until, stillMay, bookmarkMs = usualBookmarkMs }: WatchOptions,
-): AsyncGenerator<{ readonly event: WatchEvent; readonly change: Change | undefined }> {
+): AsyncGenerator<readonly ToldEvent[]> {
   let version = from;
   let checkedAt = Date.now();
   let nextBookmark = Date.now() + bookmarkMs;
   while (!signal.aborted && Date.now() < until.getTime()) {
-    const wake = new Date(bookmarks ? Math.min(nextBookmark, until.getTime()) : until);
-    const read = await feed.changesAfter(version, source.resource, { signal, until: wake });
+    const read = await feed.changesAfter(version, source.resource);
     if (read === undefined) throw expired(version);
+    const told: ToldEvent[] = [];
     for (const change of read.changes) {
-      if (signal.aborted) return;
-      if (Date.now() - checkedAt > checkMs) {
-        if (!(await stillMay())) return;
-        checkedAt = Date.now();
-      }
       if (namespace !== '' && change.object.metadata.namespace !== namespace) continue;
       const event = eventOf(change, source, matches);
-      if (event !== undefined && (visible === undefined || (await visible(event.object)))) yield { event, change };
+      if (event !== undefined && (visible === undefined || (await visible(event.object)))) told.push({ event, change });
     }
     version = Math.max(version, read.through);
-    if (bookmarks && !signal.aborted && Date.now() >= nextBookmark) {
-      if (!(await stillMay())) return;
+    if (bookmarks && Date.now() >= nextBookmark) {
       nextBookmark = Date.now() + bookmarkMs;
-      yield { event: bookmark(version), change: undefined };
+      told.push({ event: bookmark(version), change: undefined });
     }
+    if (told.length === 0) continue;
+    if (Date.now() - checkedAt > checkMs) {
+      if (!(await stillMay())) return;
+      checkedAt = Date.now();
+    }
+    if (signal.aborted) return;
+    yield told;
   }
 }
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { timestamp } from '../kube/object-meta.js';
+import { nameCauses, timestamp } from '../kube/object-meta.js';
 import {
   namespacesResource,
   type ApiObject,
@@ -53,7 +53,10 @@ export function activeNamespace(metadata: ObjectMeta): ApiObject {
 
 /** With its label; and without finalizers, for which nothing here would wait. */
 export function namespaceMeta({ finalizers: _finalizers, ...metadata }: ObjectMeta): ObjectMeta {
-  return { ...metadata, labels: { ...metadata.labels, [nameLabel]: metadata.name } };
+  const { name, labels } = metadata;
+  // What is no name, and is refused for that, is no value of a label either.
+  if (nameCauses(name, 'label').length > 0) return metadata;
+  return { ...metadata, labels: { ...labels, [nameLabel]: name } };
 }
 
 /** A namespace from the moment it was deleted until the last thing in it is gone. */

@@ -70,6 +70,11 @@ export class SecretBox {
     return { key: id, text: sealed.toString('base64') };
   }
 
+  /** Whether it was encrypted with the key that encrypts now. */
+  isPresent({ key }: SealedText): boolean {
+    return key === this.#keys[0]!.id;
+  }
+
   /** @throws {Error} when the key is not known any more, or the text was changed or belongs elsewhere */
   open({ key, text }: SealedText, boundTo: string): string {
     const known = this.#keys.find(({ id }) => id === key);

@@ -62,6 +62,12 @@ export function openSecret(box: SecretBox, object: ApiObject): Secret {
   return { ...secret, data: JSON.parse(box.open(sealed, placeOf(object))) as Record<string, string> };
 }
 
+/** Whether nothing of it is encrypted with an earlier key. */
+export function isSealedAnew(box: SecretBox, object: ApiObject): boolean {
+  const { sealed } = object as StoredSecret;
+  return sealed === undefined || box.isPresent(sealed);
+}
+
 /** The same data under another name, or of an object that was made anew, is not what was sealed. */
 function placeOf({ metadata: { namespace = '', name, uid } }: ApiObject): string {
   return `secret ${namespace}/${name}/${uid}`;

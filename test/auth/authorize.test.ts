@@ -1,79 +1,107 @@
 import { describe, expect, test } from 'vitest';
 import {
-  authorize,
   catalogRequest,
-  repositoryRequest,
+  createRequest,
+  pruneRequest,
+  repositoryRequests,
   tokenCovers,
   tokenCoversCatalog,
-  type AccessRequest,
 } from '../../src/auth/authorize.js';
-import { anonymous, userPrincipal, type Principal, type TokenAccess } from '../../src/auth/principal.js';
+import type { Principal, TokenAccess } from '../../src/auth/principal.js';
+import { rulesAllow, type PolicyRule } from '../../src/auth/rules.js';
 import { parseRepositoryName } from '../../src/oci/repository-name.js';
 
 const repository = parseRepositoryName('team/app');
-const admin = userPrincipal('root', 'admin');
-const user = userPrincipal('ada', 'user');
-const impostor: Principal = { kind: 'user', name: 'system:masters', groups: ['system:authenticated'] };
-const groupless: Principal = { kind: 'user', name: 'admin', groups: [] };
-const unknownGroup: Principal = { kind: 'user', name: 'x', groups: ['constructor', 'toString', '__proto__'] };
-
-const requests = {
-  pull: repositoryRequest('pull', repository),
-  push: repositoryRequest('push', repository),
-  delete: repositoryRequest('delete', repository),
-  catalog: catalogRequest,
-  'the base': { kind: 'path', verb: 'get', path: '/v2/' },
-  metrics: { kind: 'path', verb: 'get', path: '/metrics' },
-  'another path': { kind: 'path', verb: 'get', path: '/debug' },
-  'a write to a path': { kind: 'path', verb: 'post', path: '/metrics' },
-  'the stream itself': { ...resource('imagestreams'), verb: 'delete' },
-  'layers of another group': { ...resource('imagestreams/layers'), group: 'apps' },
-  secrets: { ...resource('secrets'), group: '' },
-} as const satisfies Record<string, AccessRequest>;
-
-function resource(name: string) {
-  return { kind: 'resource', verb: 'get', group: 'image.openshift.io', resource: name, namespace: 'team' } as const;
-}
-
-type RequestName = keyof typeof requests;
-const everything = Object.keys(requests) as RequestName[];
-
-describe('authorize', () => {
-  test.each<{ readonly name: string; readonly principal: Principal; readonly may: readonly RequestName[] }>([
-    { name: 'an admin', principal: admin, may: everything },
-    { name: 'a user', principal: user, may: ['pull', 'push', 'catalog', 'the base', 'metrics'] },
-    { name: 'nobody', principal: anonymous, may: [] },
-    {
-      name: 'a user who is called like a group',
-      principal: impostor,
-      may: ['pull', 'push', 'catalog', 'the base', 'metrics'],
-    },
-    { name: 'a principal without groups', principal: groupless, may: [] },
-    { name: 'a principal of groups that have no rules', principal: unknownGroup, may: [] },
-  ])('lets $name do exactly what the rules of their groups say', ({ principal, may }) => {
-    const allowed = everything.filter((name) => authorize(principal, requests[name]));
-    expect(allowed).toEqual(may);
-  });
-
-  test('does not look at the token: narrowing comes on top', () => {
-    expect(authorize({ ...user, access: [] }, requests.pull)).toBe(true);
-  });
-});
+const user: Principal = {
+  kind: 'user',
+  name: 'ada',
+  groups: ['system:authenticated'],
+  basis: { kind: 'password', user: 'ada', stamp: '' },
+};
 
 describe('a request for a repository', () => {
+  const stream = { kind: 'resource', group: 'image.openshift.io', namespace: 'team', name: 'app__web' };
+  const layers = { ...stream, resource: 'imagestreams/layers' };
   test.each([
-    { action: 'pull', verb: 'get' },
-    { action: 'push', verb: 'update' },
-    { action: 'delete', verb: 'delete' },
-  ] as const)('to $action is a check of verb $verb on the layers of its image stream', ({ action, verb }) => {
-    expect(repositoryRequest(action, parseRepositoryName('team/app/web'))).toEqual({
+    { action: 'pull', checks: [{ ...layers, verb: 'get' }] },
+    {
+      action: 'push',
+      checks: [
+        { ...layers, verb: 'get' },
+        { ...layers, verb: 'update' },
+      ],
+    },
+    { action: 'delete', checks: [{ ...stream, resource: 'imagestreamtags', verb: 'delete' }] },
+  ] as const)('to $action is a check of $checks.length rights to its image stream', ({ action, checks }) => {
+    expect(repositoryRequests(action, parseRepositoryName('team/app/web'))).toEqual(checks);
+  });
+
+  test('to make it is a check on the image streams of its project, without a name', () => {
+    expect(createRequest(parseRepositoryName('team/app/web'))).toEqual({
       kind: 'resource',
-      verb,
+      verb: 'create',
       group: 'image.openshift.io',
-      resource: 'imagestreams/layers',
+      resource: 'imagestreams',
       namespace: 'team',
-      name: 'app__web',
     });
+  });
+
+  test('to prune is one on images, in no namespace', () => {
+    expect(pruneRequest).toEqual({ kind: 'resource', verb: 'delete', group: 'image.openshift.io', resource: 'images' });
+  });
+
+  test('for the catalog is one on the image streams of a project, or of all', () => {
+    const list = { kind: 'resource', verb: 'list', group: 'image.openshift.io', resource: 'imagestreams' };
+    expect(catalogRequest('team')).toEqual({ ...list, namespace: 'team' });
+    expect(catalogRequest('')).toEqual(list);
+  });
+
+  test.each<{ readonly name: string; readonly rule: PolicyRule; readonly may: readonly string[] }>([
+    {
+      name: 'the layers of another group',
+      rule: { verbs: ['*'], apiGroups: ['apps'], resources: ['imagestreams/layers'] },
+      may: [],
+    },
+    {
+      name: 'image streams themselves',
+      rule: { verbs: ['*'], apiGroups: ['image.openshift.io'], resources: ['imagestreams'] },
+      may: ['create', 'catalog'],
+    },
+    {
+      name: 'their layers',
+      rule: { verbs: ['*'], apiGroups: ['image.openshift.io'], resources: ['imagestreams/layers'] },
+      may: ['pull', 'push'],
+    },
+    {
+      name: 'the layers of another stream',
+      rule: {
+        verbs: ['*'],
+        apiGroups: ['image.openshift.io'],
+        resources: ['imagestreams/layers'],
+        resourceNames: ['other'],
+      },
+      may: [],
+    },
+    {
+      name: 'image stream tags',
+      rule: { verbs: ['*'], apiGroups: ['image.openshift.io'], resources: ['imagestreamtags'] },
+      may: ['delete'],
+    },
+    {
+      name: 'paths',
+      rule: { verbs: ['*'], nonResourceURLs: ['*'] },
+      may: [],
+    },
+  ])('is met by rights to $name for $may', ({ rule, may }) => {
+    const requests = {
+      pull: repositoryRequests('pull', repository),
+      push: repositoryRequests('push', repository),
+      delete: repositoryRequests('delete', repository),
+      create: [createRequest(repository)],
+      catalog: [catalogRequest('team')],
+    };
+    const met = Object.entries(requests).filter(([, checks]) => checks.every((check) => rulesAllow([rule], check)));
+    expect(met.map(([name]) => name)).toEqual(may);
   });
 });
 

@@ -136,11 +136,20 @@ describe('the policy', () => {
   });
 
   test('reads on when a namespace has more bindings than fit on a page', async () => {
-    for (let index = 0; index < 501; index += 1) {
-      const name = `b${String(index).padStart(4, '0')}`;
-      await putBinding(store, { name, namespace: 'team' }, { name: 'reader' }, [user(`user-${index}`)]);
-    }
+    await store.commit(
+      Array.from({ length: 501 }, (_, index) => ({
+        kind: 'create',
+        resource: policyResources.roleBindings,
+        object: {
+          metadata: { name: `b${1000 + index}`, namespace: 'team', uid: `${index}`, creationTimestamp: '' },
+          subjects: [user(`user-${index}`)],
+          roleRef: { kind: 'ClusterRole', name: 'reader' },
+        },
+      })),
+    );
+    expect(await policy.allows({ name: 'user-0', groups: [] }, streams('get', 'team'))).toBe(true);
     expect(await policy.allows({ name: 'user-500', groups: [] }, streams('get', 'team'))).toBe(true);
+    expect(await policy.allows({ name: 'user-501', groups: [] }, streams('get', 'team'))).toBe(false);
   });
 
   describe.each(['here', 'by another process'] as const)('sees at the next question, when it was done %s,', (where) => {

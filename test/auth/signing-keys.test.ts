@@ -1,13 +1,13 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { userPrincipal } from '../../src/auth/principal.js';
 import { SigningKeys } from '../../src/auth/signing-keys.js';
 import { RegistryTokens } from '../../src/auth/tokens.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const hourMs = 3_600_000;
-const user = userPrincipal('ada', 'user');
+const basis = { kind: 'password', user: 'ada', stamp: 'of-her-password' } as const;
+const user = { name: 'ada', basis };
 
 describe('signing keys', () => {
   let folder: string;
@@ -83,8 +83,8 @@ describe('signing keys', () => {
     const young = await new RegistryTokens(there, 300).issue(user, []);
     pass(6000);
     const tokens = new RegistryTokens(here, 300);
-    expect(await tokens.verify(young.token)).toMatchObject({ name: 'ada' });
-    expect(await tokens.verify(old.token)).toMatchObject({ name: 'ada' });
+    expect(await tokens.verify(young.token)).toMatchObject({ basis });
+    expect(await tokens.verify(old.token)).toMatchObject({ basis });
   });
 
   test('do not read the folder anew for each token of an unknown key', async () => {
@@ -115,7 +115,7 @@ describe('signing keys', () => {
     const { token } = await new RegistryTokens(keys, 300).issue(user, []);
     await keys.add();
     expect(await keys.removeOld(new Date(Date.now() - 24 * hourMs))).toEqual([]);
-    expect(await new RegistryTokens(await openAgain(), 300).verify(token)).toMatchObject({ name: 'ada' });
+    expect(await new RegistryTokens(await openAgain(), 300).verify(token)).toMatchObject({ basis });
   });
 
   test('that another process removed do not verify here any more, within seconds', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { anonymous, userPrincipal, type Principal, type TokenAccess } from '../../src/auth/principal.js';
-import { grantedAccess, parseScopes } from '../../src/auth/token-scope.js';
+import type { TokenAccess } from '../../src/auth/principal.js';
+import { grantedAccess, parseScopes, type Rights } from '../../src/auth/token-scope.js';
 import { parseRepositoryName } from '../../src/oci/repository-name.js';
 
 function repository(name: string, ...actions: string[]): TokenAccess {
@@ -71,68 +71,87 @@ describe('scopes', () => {
 });
 
 describe('granted access', () => {
-  const admin = userPrincipal('root', 'admin');
-  const user = userPrincipal('ada', 'user');
+  const rights = (actions: readonly string[], catalog: boolean): Rights => ({
+    mayInRepository: (action) => Promise.resolve(actions.includes(action)),
+    mayListCatalog: () => Promise.resolve(catalog),
+  });
+  const admin = rights(['pull', 'push', 'delete'], true);
+  const user = rights(['pull', 'push'], true);
+  const nobody = rights([], false);
   const catalog: TokenAccess = { type: 'registry', name: 'catalog', actions: ['*'] };
 
   test.each<{
     readonly name: string;
-    readonly principal: Principal;
+    readonly who: Rights;
     readonly wanted: readonly TokenAccess[];
     readonly granted: readonly TokenAccess[];
   }>([
     {
       name: 'a user pull and push',
-      principal: user,
+      who: user,
       wanted: [repository('a/b', 'pull', 'push')],
       granted: [repository('a/b', 'pull', 'push')],
     },
     {
       name: 'a user no deletion',
-      principal: user,
+      who: user,
       wanted: [repository('a/b', 'pull', 'delete')],
       granted: [repository('a/b', 'pull')],
     },
-    { name: 'a user no line for what is refused', principal: user, wanted: [repository('a/b', 'delete')], granted: [] },
+    { name: 'a user no line for what is refused', who: user, wanted: [repository('a/b', 'delete')], granted: [] },
     {
       name: 'a user of every action those they have',
-      principal: user,
+      who: user,
       wanted: [repository('a/b', '*')],
       granted: [repository('a/b', 'pull', 'push')],
     },
     {
       name: 'an admin every action',
-      principal: admin,
+      who: admin,
       wanted: [repository('a/b', '*')],
       granted: [repository('a/b', 'pull', 'push', 'delete')],
     },
     {
       name: 'no more than was asked',
-      principal: admin,
+      who: admin,
       wanted: [repository('a/b', 'push')],
       granted: [repository('a/b', 'push')],
     },
     {
       name: 'no action that does not exist',
-      principal: admin,
+      who: admin,
       wanted: [repository('a/b', 'pull', 'admin')],
       granted: [repository('a/b', 'pull')],
     },
     {
       name: 'one line for what was asked twice',
-      principal: user,
+      who: user,
       wanted: [repository('a/b', 'pull'), repository('c/d', 'pull'), repository('a/b', 'push', 'pull')],
       granted: [repository('a/b', 'pull', 'push'), repository('c/d', 'pull')],
     },
-    { name: 'a user the catalog', principal: user, wanted: [catalog], granted: [catalog] },
-    { name: 'the catalog as a whole only', principal: admin, wanted: [{ ...catalog, actions: ['read'] }], granted: [] },
+    { name: 'a user the catalog', who: user, wanted: [catalog], granted: [catalog] },
+    { name: 'the catalog as a whole only', who: admin, wanted: [{ ...catalog, actions: ['read'] }], granted: [] },
     {
       name: 'nobody nothing',
-      principal: anonymous,
+      who: nobody,
       wanted: [repository('a/b', 'pull', 'push', '*'), catalog],
       granted: [],
     },
-  ])('gives $name', ({ principal, wanted, granted }) => {
-    expect(grantedAccess(principal, wanted)).toEqual(granted);
+  ])('gives $name', async ({ who, wanted, granted }) => {
+    expect(await grantedAccess(who, wanted)).toEqual(granted);
+  });
+
+  test('asks about each repository by itself, and only for what was wanted', async () => {
+    const asked: string[] = [];
+    const picky: Rights = {
+      mayInRepository: (action, name) => {
+        asked.push(`${action} ${name}`);
+        return Promise.resolve(name === 'a/b');
+      },
+      mayListCatalog: () => Promise.resolve(true),
+    };
+    const wanted = [repository('a/b', 'pull'), repository('c/d', 'pull', 'push')];
+    expect(await grantedAccess(picky, wanted)).toEqual([repository('a/b', 'pull')]);
+    expect(asked).toEqual(['pull a/b', 'pull c/d', 'push c/d']);
   });
 });

@@ -4,13 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT, type CryptoKey } from 'jose';
-import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import { anonymous, userPrincipal, type TokenAccess } from '../../src/auth/principal.js';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import type { Basis, TokenAccess } from '../../src/auth/principal.js';
 import { SigningKeys } from '../../src/auth/signing-keys.js';
 import { generateRefreshToken, hashRefreshToken, RegistryTokens } from '../../src/auth/tokens.js';
 
 const lifetimeSeconds = 300;
-const user = userPrincipal('ada', 'user');
+const basis: Basis = { kind: 'password', user: 'ada', stamp: 'of-her-password' };
+const user = { name: 'ada', basis };
 const access: readonly TokenAccess[] = [{ type: 'repository', name: 'team/app', actions: ['pull', 'push'] }];
 
 /** The attacker of these tests knows everything that is public, and has keys of their own. */
@@ -23,13 +24,13 @@ interface Attack {
 }
 
 describe('registry tokens', () => {
+  let folder: string;
   let keys: SigningKeys;
   let tokens: RegistryTokens;
   let attack: Attack;
   beforeAll(async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'weir-test-'));
+    folder = mkdtempSync(join(tmpdir(), 'weir-test-'));
     keys = await SigningKeys.open(folder);
-    rmSync(folder, { recursive: true });
     tokens = new RegistryTokens(keys, lifetimeSeconds);
     const { id } = await keys.current();
     const { token } = await tokens.issue(user, access);
@@ -43,6 +44,9 @@ describe('registry tokens', () => {
   afterEach(() => {
     vi.useRealTimers();
   });
+  afterAll(() => {
+    rmSync(folder, { recursive: true });
+  });
 
   /** Signed by the registry itself: what is wrong with such a token is not its signature. */
   async function signed(claims: Record<string, unknown>, header: Record<string, unknown> = {}): Promise<string> {
@@ -53,24 +57,33 @@ describe('registry tokens', () => {
   describe('that were issued', () => {
     test('tell who and what for', async () => {
       const { token } = await tokens.issue(user, access);
-      expect(await tokens.verify(token)).toEqual({
-        kind: 'user',
-        name: 'ada',
-        groups: ['system:authenticated'],
-        access,
-      });
+      expect(await tokens.verify(token)).toEqual({ basis, access });
     });
 
     test('tell it again when they were verified before', async () => {
-      const { token } = await tokens.issue(userPrincipal('root', 'admin'), []);
+      const { token } = await tokens.issue(user, []);
       const first = await tokens.verify(token);
       expect(await tokens.verify(token)).toEqual(first);
-      expect(first).toMatchObject({ groups: ['system:masters', 'system:authenticated'], access: [] });
+      expect(first).toEqual({ basis, access: [] });
     });
 
-    test('of nobody are of nobody', async () => {
-      const { token } = await tokens.issue(anonymous, []);
-      expect(await tokens.verify(token)).toEqual({ ...anonymous, access: [] });
+    test.each<{ readonly name: string; readonly basis: Basis }>([
+      { name: 'nobody', basis: { kind: 'nobody' } },
+      { name: 'an API token', basis: { kind: 'access-token', name: 'sha256~x' } },
+      { name: 'a service account', basis: { kind: 'service-account', namespace: 'team', name: 'robot', uid: 'u' } },
+      {
+        name: 'a secret of a service account',
+        basis: {
+          kind: 'service-account',
+          namespace: 'team',
+          name: 'robot',
+          uid: 'u',
+          secret: { name: 's', uid: 'v' },
+        },
+      },
+    ])('for $name stand on that', async ({ basis }) => {
+      const { token } = await tokens.issue({ name: 'x', basis }, []);
+      expect(await tokens.verify(token)).toEqual({ basis, access: [] });
     });
 
     test('are ES256 with a key id, and name issuer, audience, times and an id of their own', async () => {
@@ -86,7 +99,7 @@ describe('registry tokens', () => {
         nbf: iat,
         exp: iat + lifetimeSeconds,
         jti: expect.stringMatching(/^[0-9a-f-]{36}$/) as string,
-        groups: ['system:authenticated'],
+        basis,
         access,
       });
       const again = await tokens.issue(user, access);
@@ -97,7 +110,7 @@ describe('registry tokens', () => {
       vi.useFakeTimers({ now: new Date('2026-01-01T00:00:00Z'), toFake: ['Date'] });
       const { token } = await tokens.issue(user, access);
       vi.setSystemTime(new Date('2026-01-01T00:04:59.999Z'));
-      expect(await new RegistryTokens(keys, lifetimeSeconds).verify(token)).toMatchObject({ name: 'ada' });
+      expect(await new RegistryTokens(keys, lifetimeSeconds).verify(token)).toMatchObject({ basis });
       vi.setSystemTime(new Date('2026-01-01T00:05:00Z'));
       expect(await new RegistryTokens(keys, lifetimeSeconds).verify(token)).toBeUndefined();
     });
@@ -106,7 +119,7 @@ describe('registry tokens', () => {
       vi.useFakeTimers({ now: new Date('2026-01-01T00:00:00Z'), toFake: ['Date'] });
       const { token } = await tokens.issue(user, access);
       vi.setSystemTime(new Date('2026-01-01T00:04:59.985Z'));
-      expect(await tokens.verify(token)).toMatchObject({ name: 'ada' });
+      expect(await tokens.verify(token)).toMatchObject({ basis });
       // The cache goes by a clock that cannot be set.
       await new Promise((resolve) => setTimeout(resolve, 25));
       vi.setSystemTime(new Date('2026-01-01T00:05:00.010Z'));
@@ -137,8 +150,13 @@ describe('registry tokens', () => {
       { name: 'without access', change: { access: undefined } },
       { name: 'with access in another form', change: { access: 'repository:team/app:*' } },
       { name: 'with access of an unknown type', change: { access: [{ type: 'x', name: 'a/b', actions: ['pull'] }] } },
-      { name: 'without groups', change: { groups: undefined } },
-      { name: 'with groups in another form', change: { groups: 'system:masters' } },
+      { name: 'that stand on nothing', change: { basis: undefined } },
+      { name: 'that stand on something unknown', change: { basis: { kind: 'groups', groups: ['system:masters'] } } },
+      { name: 'that stand on a user without a password', change: { basis: { kind: 'password', user: 'ada' } } },
+      {
+        name: 'that stand on a service account without a uid',
+        change: { basis: { kind: 'service-account', namespace: 'team', name: 'robot' } },
+      },
     ])('$name', async ({ change }) => {
       const claims = Object.fromEntries(
         Object.entries({ ...attack.claims, ...change }).filter(([, value]) => value !== undefined),
@@ -149,7 +167,7 @@ describe('registry tokens', () => {
     test('when their type is another, so that no other JWT of ours passes for one', async () => {
       expect(await tokens.verify(await signed(attack.claims, { typ: 'at+jwt' }))).toBeUndefined();
       expect(await tokens.verify(await signed(attack.claims, { typ: undefined }))).toBeUndefined();
-      expect(await tokens.verify(await signed(attack.claims))).toMatchObject({ name: 'ada' });
+      expect(await tokens.verify(await signed(attack.claims))).toMatchObject({ basis });
     });
 
     test('when they must be understood in a way that we do not know', async () => {
@@ -236,7 +254,7 @@ describe('registry tokens', () => {
     test('an honest token with other claims', async () => {
       const { token } = await tokens.issue(user, access);
       const [header, payload, signature] = token.split('.') as [string, string, string];
-      const richer = encode({ ...decode(payload), groups: ['system:masters'] });
+      const richer = encode({ ...decode(payload), basis: { ...basis, user: 'root' } });
       expect(await tokens.verify(`${header}.${richer}.${signature}`)).toBeUndefined();
     });
 

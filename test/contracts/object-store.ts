@@ -223,6 +223,16 @@ export function objectStoreContract(name: string, openDatabase: () => Promise<Da
       expect(await store.lastChangeOf(['nothing'])).toBe(0);
     });
 
+    test('has another last change after each change, though it is no longer kept', async () => {
+      const seen = new Set<number>();
+      for (const name of ['a', 'b', 'c']) {
+        await committed(create(name));
+        await store.pruneChanges(new Date(now.getTime() + 1));
+        seen.add(await store.lastChangeOf([resource, 'secrets']));
+      }
+      expect(seen.size).toBe(3);
+    });
+
     test('says when changes are no longer kept', async () => {
       await committed(create('a'));
       now = new Date('2026-01-02T01:00:00Z');

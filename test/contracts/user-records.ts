@@ -70,6 +70,73 @@ export function userRecordsContract(name: string, openDatabase: () => Promise<Da
       expect(await users.findUser('ada')).toBeUndefined();
     });
 
+    describe('come from a file, and', () => {
+      const fromFile: UserRecord = { name: 'fred', passwordHash: '$2b$10$fred', role: 'user' };
+      const listed = async () => (await users.listUsers()).map((user) => user.name);
+
+      test('are found like any other', async () => {
+        expect(await users.replaceFileUsers([fromFile])).toEqual([]);
+        expect(await users.findUser('fred')).toEqual(fromFile);
+      });
+
+      test('are those of the file as it was read last', async () => {
+        await users.replaceFileUsers([fromFile, { ...fromFile, name: 'gone' }]);
+        expect(await users.replaceFileUsers([{ ...fromFile, passwordHash: '$2b$10$new' }, grace])).toEqual([]);
+        expect(await users.listUsers()).toEqual([{ ...fromFile, passwordHash: '$2b$10$new' }, grace]);
+        await users.replaceFileUsers([]);
+        expect(await users.listUsers()).toEqual([]);
+      });
+
+      test('leave those who were made here as they are, and name them when the file has them too', async () => {
+        await users.addUser(ada);
+        await users.putUser(grace);
+        expect(await users.replaceFileUsers([fromFile, { ...fromFile, name: 'ada' }])).toEqual(['ada']);
+        expect(await users.findUser('ada')).toEqual(ada);
+        await users.replaceFileUsers([]);
+        expect(await listed()).toEqual(['ada', 'grace']);
+      });
+
+      test('are in the file twice: the last line counts', async () => {
+        await users.replaceFileUsers([fromFile, { ...fromFile, passwordHash: '$2b$10$second' }]);
+        expect(await users.listUsers()).toEqual([{ ...fromFile, passwordHash: '$2b$10$second' }]);
+      });
+
+      test('are all taken or none', async () => {
+        await users.replaceFileUsers([fromFile]);
+        const broken = { ...grace, passwordHash: null } as unknown as UserRecord;
+        await expect(users.replaceFileUsers([{ ...fromFile, name: 'new' }, broken])).rejects.toThrow();
+        expect(await listed()).toEqual(['fred']);
+      });
+
+      test('have refresh tokens until they leave or their password changes, and keep them otherwise', async () => {
+        await users.replaceFileUsers([fromFile, grace]);
+        await users.addUser(ada);
+        for (const user of [fromFile, grace, ada]) await users.addRefreshToken(tokenOf(user));
+        const known = async () => {
+          const found: string[] = [];
+          for (const { name } of [fromFile, grace, ada]) {
+            if ((await users.findRefreshToken(`token of ${name}`, now)) !== undefined) found.push(name);
+          }
+          return found;
+        };
+        await users.replaceFileUsers([fromFile, grace]);
+        expect(await known()).toEqual(['fred', 'grace', 'ada']);
+        await users.replaceFileUsers([fromFile, { ...grace, passwordHash: '$2b$10$new' }]);
+        expect(await known()).toEqual(['fred', 'ada']);
+        await users.replaceFileUsers([{ ...grace, passwordHash: '$2b$10$new' }]);
+        await users.replaceFileUsers([fromFile]);
+        expect(await known()).toEqual(['ada']);
+      });
+
+      test('can be taken over by hand for as long as the file stays the same', async () => {
+        await users.replaceFileUsers([fromFile]);
+        await users.putUser({ ...fromFile, passwordHash: '$2b$10$by.hand' });
+        expect(await users.findUser('fred')).toMatchObject({ passwordHash: '$2b$10$by.hand' });
+        expect(await users.replaceFileUsers([fromFile])).toEqual([]);
+        expect(await users.findUser('fred')).toEqual(fromFile);
+      });
+    });
+
     describe('are given refresh tokens, which', () => {
       beforeEach(async () => {
         for (const user of [ada, grace]) {

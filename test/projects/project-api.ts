@@ -146,8 +146,9 @@ export async function startProjectApi(
         },
         allows: (principal, request) => policy.allows(principal, request),
       },
-      feed: new ChangeFeed(store),
+      feed: new ChangeFeed(store, stopping.signal),
       publicUrl: undefined,
+      version: '0.0.0',
       stopping: stopping.signal,
     }),
   );

@@ -54,7 +54,7 @@ describe('the removal of projects', () => {
     const removal = new ProjectRemoval(
       new Proxy(parts.store, {
         get: (store, property) => {
-          if (property !== 'commit') return Reflect.get(store, property).bind(store) as unknown;
+          if (property !== 'commit') return (Reflect.get(store, property) as () => unknown).bind(store);
           return async (writes: Parameters<typeof store.commit>[0]) => {
             calls += 1;
             const left = await parts.db

@@ -27,16 +27,7 @@ describe('a push into a project that is not there', () => {
     { createOnPush: 'self-provisioners', who: dev, result: 'refused', project: 'openshift-x' },
     { createOnPush: 'admins', who: master, result: 'created', project: 'openshift-x' },
   ] as const)('of $who.name with createOnPush $createOnPush is $result', async (row) => {
-    const {
-      createOnPush,
-      who,
-      result,
-      selfProvisioning = true,
-      project = 'np',
-    } = { ...row } as typeof row & {
-      readonly selfProvisioning?: boolean;
-      readonly project?: string;
-    };
+    const { createOnPush, who, result, selfProvisioning = true, project = 'np' } = { ...row };
     const { service, store } = await services(createOnPush, selfProvisioning);
     expect(await service.mayCreateForPush(who, project)).toBe(result === 'created');
     expect(await service.createForPush(who, project)).toBe(result);
