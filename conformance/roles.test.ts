@@ -40,9 +40,6 @@ const table = [
   { user: 'editor', role: 'registry-editor', pull: true, push: true, create: true, remove: true },
 ] as const;
 
-/** How soon what was taken away must be missed. */
-const revocationMs = 1000;
-
 function suite(): void {
   const site = siteWithWeir({ publicUrl: `https://${publicHost}` });
   const logins = new Map<string, Login>();
@@ -200,33 +197,33 @@ function suite(): void {
       expectRefused(await clients[name].pull(credentials, 'other/app:v1'));
     });
 
-    test('is refused within a second after a role was taken away', async () => {
+    test('is refused at once after a role was taken away', async () => {
       const leaver = await loggedIn(name, await addUser(site, `leaver-${name}`));
       const binding = await bindRole(api, 'work', 'registry-viewer', { user: `leaver-${name}` });
       expectDone(await clients[name].pull(leaver, 'work/app:v1'));
       await api.remove(binding);
-      await expectSoonRefused(`${name}, role taken away`, () => clients[name].pull(leaver, 'work/app:v1'));
+      expectRefused(await clients[name].pull(leaver, 'work/app:v1'));
     });
 
-    test('is refused within a second after its API token was deleted, as a logout does', async () => {
+    test('is refused at once after its API token was deleted, as a logout does', async () => {
       const token = await fetchApiToken(site.weir, loginOf('viewer'));
       const credentials = await loggedIn(name, { username: 'viewer', password: token });
       expectDone(await clients[name].pull(credentials, 'work/app:v1'));
       await kubeApiWith(site.weir, token).remove(accessTokenPath(token));
-      await expectSoonRefused(`${name}, token deleted`, () => clients[name].pull(credentials, 'work/app:v1'));
+      expectRefused(await clients[name].pull(credentials, 'work/app:v1'));
       // The same person is let in again by whatever else is theirs.
       const again = { username: 'viewer', password: await fetchApiToken(site.weir, loginOf('viewer')) };
       expectDone(await clients[name].pull(await loggedIn(name, again), 'work/app:v1'));
     });
 
-    test('is refused within a second after its service account was deleted', async () => {
+    test('is refused at once after its service account was deleted', async () => {
       const accounts = '/api/v1/namespaces/work/serviceaccounts';
       await api.create(accounts, { metadata: { name: `short-${name}` } });
       const password = await requestToken(api, 'work', `short-${name}`);
       const credentials = await loggedIn(name, { username: 'robot', password });
       expectDone(await clients[name].pull(credentials, 'work/app:v1'));
       await api.remove(`${accounts}/short-${name}`);
-      await expectSoonRefused(`${name}, account deleted`, () => clients[name].pull(credentials, 'work/app:v1'));
+      expectRefused(await clients[name].pull(credentials, 'work/app:v1'));
     });
 
     test('uploads to its own project what it may not take from another', async () => {
@@ -240,19 +237,4 @@ function suite(): void {
       expect(digest).toBe((await fetchManifest(site.weir, `private/from-${name}`, 'v1')).digest);
     });
   });
-}
-
-/** Expects that one of the attempts which begin within the time is refused. */
-async function expectSoonRefused(what: string, attempt: () => Promise<Outcome>): Promise<void> {
-  const start = Date.now();
-  for (let attempts = 1; ; attempts += 1) {
-    const beganAfterMs = Date.now() - start;
-    const outcome = await attempt();
-    if (outcome.exitCode !== 0) {
-      expectRefused(outcome);
-      console.log(`${what}: attempt ${attempts} was refused, which began after ${beganAfterMs} ms`);
-      return;
-    }
-    expect(beganAfterMs, what).toBeLessThan(revocationMs);
-  }
 }

@@ -8,6 +8,7 @@ import type { Principal } from './auth/principal.js';
 import type { ServiceAccountTokens } from './auth/service-account-tokens.js';
 import type { Config } from './config.js';
 import { oauthResources } from './identity/oauth-resources.js';
+import { KeylessExchange, trustRuleResource } from './identity/trust-rules.js';
 import { userResources } from './identity/user-resources.js';
 import type { Resource } from './kube/resource.js';
 import type { AuditRecords } from './metadata/audit-records.js';
@@ -48,6 +49,7 @@ export interface ApiParts {
   readonly projects: ProjectService;
   readonly removal: ProjectRemoval;
   readonly accountSecrets: ServiceAccountSecrets;
+  readonly keyless: KeylessExchange;
   /** Makes the projects that exist from the start. */
   readonly ensureProjects: () => Promise<void>;
 }
@@ -81,6 +83,7 @@ export async function makeApiParts(options: ApiPartsOptions): Promise<ApiParts> 
     ...reviewResources(policy, options.authenticateToken),
     ...userResources(store, users),
     ...oauthResources(store),
+    trustRuleResource(store),
     auditRecordResource(options.auditRecords),
   ];
   return {
@@ -88,6 +91,7 @@ export async function makeApiParts(options: ApiPartsOptions): Promise<ApiParts> 
     projects: new ProjectService({ store, policy, contents, createOnPush, selfProvisioning }),
     removal,
     accountSecrets,
+    keyless: new KeylessExchange(store),
     ensureProjects: () =>
       ensureProjects({ store, contents, defaultProject, openshiftDefaults: () => openshiftDefaults(new Date()) }),
   };

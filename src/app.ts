@@ -31,6 +31,7 @@ import { TagService } from './distribution/tags.js';
 import { UploadService } from './distribution/uploads.js';
 import { ensureOAuthClients } from './identity/oauth-clients.js';
 import { identityRoutes } from './identity/oauth-routes.js';
+import type { OidcProvider } from './identity/oidc.js';
 import type { Job } from './jobs.js';
 import type { Resource } from './kube/resource.js';
 import { apiRoutes } from './kube/routes.js';
@@ -75,6 +76,11 @@ export interface App {
   readonly close: () => Promise<void>;
 }
 
+/** The identity provider of the configuration; undefined when there is none. */
+function oidcProvider({ oidc: { issuer, clientId, ...provider } }: Config): OidcProvider | undefined {
+  return issuer === undefined || clientId === undefined ? undefined : { issuer, clientId, ...provider };
+}
+
 /** How long a change can be watched from. */
 const changesKeptMs = 3600_000;
 const refreshMs = 60_000;
@@ -99,7 +105,7 @@ export async function createApp({ config, version, db, store, log, metrics, stop
   const authenticator = new Authenticator({ passwords, registryTokens: tokens, serviceAccountTokens, identities });
   const policy = new AccessPolicy(objects);
 
-  const { resources, projects, removal, accountSecrets, ensureProjects } = await makeApiParts({
+  const { resources, projects, removal, accountSecrets, keyless, ensureProjects } = await makeApiParts({
     config,
     objects,
     repositories,
@@ -155,7 +161,7 @@ export async function createApp({ config, version, db, store, log, metrics, stop
     authenticator,
     identities,
     rights,
-    keyless: { exchange: () => Promise.resolve(undefined) },
+    keyless,
     serviceAccountTokens,
     users,
     tokens,
@@ -171,6 +177,7 @@ export async function createApp({ config, version, db, store, log, metrics, stop
     accessTokens,
     publicUrl: config.publicUrl,
     accessTokenSeconds: config.oauth.accessTokenSeconds,
+    oidc: oidcProvider(config),
   });
   const operations = new Router({ sensitive: true });
   operationsRoutes(operations, { access, db, store, metrics, isDraining: () => stopping.aborted });

@@ -33,8 +33,13 @@ export function subjectLookup(subject: Subject, bindingNamespace: string): strin
     case 'Group':
       return `Group:${subject.name}`;
     case 'ServiceAccount':
-      return `User:${serviceAccountName(subject.namespace || bindingNamespace, subject.name)}`;
+      return `User:${serviceAccountName(homeOf(subject, bindingNamespace), subject.name)}`;
   }
+}
+
+/** The namespace of a service account: that of the binding when it names none. */
+function homeOf({ namespace = '' }: Extract<Subject, { kind: 'ServiceAccount' }>, bindingNamespace: string): string {
+  return namespace === '' ? bindingNamespace : namespace;
 }
 
 /** The lookups under which the bindings of a principal are. */
@@ -117,9 +122,9 @@ export class AccessPolicy {
         if (subject.kind === 'Group') groups.add(subject.name);
         else if (subject.kind === 'User') users.add(subject.name);
         else {
-          // Without a namespace it is in that of the binding, and nobody where the binding has none.
-          const home = subject.namespace || binding.metadata.namespace;
-          if (home !== undefined) users.add(serviceAccountName(home, subject.name));
+          const home = homeOf(subject, binding.metadata.namespace ?? '');
+          // In a binding of the cluster, a service account without a namespace is nobody.
+          if (home !== '') users.add(serviceAccountName(home, subject.name));
         }
       }
     };
@@ -147,7 +152,7 @@ export class AccessPolicy {
       if (role === undefined) return [];
       if (role['aggregationRule'] === undefined) return role.rules ?? [];
       const all: Role[] = [];
-      for await (const other of this.#all({ resource: policyResources.clusterRoles })) all.push(other as Role);
+      for await (const other of this.#all({ resource: policyResources.clusterRoles })) all.push(other);
       return aggregateRules(role, all);
     });
   }

@@ -33,17 +33,26 @@ export function isLoopback(hostname: string): boolean {
   return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);
 }
 
+/** How keys are looked for. */
+export interface IssuerKeysOptions {
+  /** Makes the requests; the one of Node when left out. */
+  readonly fetch?: typeof fetch;
+  /** How long after the last time keys that are not known are not asked for; 10 seconds when left out. */
+  readonly cooldownMs?: number;
+}
+
 /**
  * The keys of issuers of tokens, found as OpenID Connect Discovery 1.0 has it. Whom to trust is the caller's question:
  * every issuer that is asked for is contacted.
  */
 export class IssuerKeys {
   readonly #fetch: typeof fetch;
+  readonly #cooldownMs: number;
   readonly #keys = new LRUCache<string, Promise<JWTVerifyGetKey>>({ max: maxIssuers, ttl: rememberedMs });
 
-  /** @param fetchDocument makes the requests; `fetch` when left out */
-  constructor(fetchDocument: typeof fetch = fetch) {
-    this.#fetch = fetchDocument;
+  constructor(options: IssuerKeysOptions = {}) {
+    this.#fetch = options.fetch ?? fetch;
+    this.#cooldownMs = options.cooldownMs ?? 10_000;
   }
 
   /** @throws {IssuerError} */
@@ -73,6 +82,7 @@ export class IssuerKeys {
     return createRemoteJWKSet(new URL(keysUrl), {
       timeoutDuration: timeoutMs,
       cacheMaxAge: rememberedMs,
+      cooldownDuration: this.#cooldownMs,
       [customFetch]: (keys, { signal }) => this.#get(keys, signal),
     });
   }

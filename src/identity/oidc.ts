@@ -23,7 +23,7 @@ import { localProvider } from '../auth/identities.js';
 import { fetchTrusting } from './ca-fetch.js';
 import { wrongIssuer } from './issuer-keys.js';
 import type { LoginClaim } from './logins.js';
-import { isProviderName } from './names.js';
+import { isProvidedGroupName, isProviderName } from './names.js';
 
 /** An OpenID Connect provider, as it is configured. */
 export interface OidcProvider {
@@ -154,7 +154,9 @@ export class OidcSignIn {
       subject: ownText(claims, 'sub') ?? '',
       preferredName,
       ...(fullName !== undefined && { fullName }),
-      groups: groupsOf(claims, groupsClaim).map((group) => groupsPrefix + group),
+      groups: groupsOf(claims, groupsClaim)
+        .filter(isProvidedGroupName)
+        .map((group) => groupsPrefix + group),
     };
   }
 
@@ -177,7 +179,10 @@ export class OidcSignIn {
   async #discover(): Promise<Configuration> {
     const { issuer, clientId, clientSecret, caFile } = this.#provider;
     // Only of this machine, as the constructor has seen to.
-    const execute = issuer.startsWith('http:') ? [allowInsecureRequests] : [];
+    // eslint-disable-next-line @typescript-eslint/no-deprecated -- it is there for this, and marked to be noticed
+    const execute: ((configuration: Configuration) => void)[] = issuer.startsWith('http:')
+      ? [allowInsecureRequests]
+      : [];
     const request: CustomFetch | undefined =
       caFile === undefined ? undefined : fetchTrusting(await readFile(caFile, 'utf8'));
     const options = { execute, timeout: timeoutSeconds, ...(request !== undefined && { [customFetch]: request }) };

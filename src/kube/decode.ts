@@ -89,6 +89,13 @@ function refused(issues: readonly z.core.$ZodIssue[], expected: ExpectedKind, me
   const name = isJsonObject(metadata) && typeof metadata['name'] === 'string' ? metadata['name'] : '';
   const causes = issues.map((issue): StatusCause => {
     const isMissing = issue.message.includes('received undefined');
+    if (!isMissing && issue.code === 'invalid_value') {
+      return {
+        reason: 'FieldValueNotSupported',
+        field: fieldOf(issue.path),
+        message: `Unsupported value: supported values: ${issue.values.map((value) => JSON.stringify(value)).join(', ')}`,
+      };
+    }
     return {
       reason: isMissing ? 'FieldValueRequired' : 'FieldValueInvalid',
       field: fieldOf(issue.path),

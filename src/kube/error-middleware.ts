@@ -17,6 +17,8 @@ export async function statusErrors(ctx: Context, next: Next): Promise<void> {
     if (!ctx.req.complete) stopReading(ctx.req);
     ctx.set(known.headers);
     ctx.status = known.code;
+    // Without the charset that Koa would add: the Python clients compare the whole header before they read a message.
+    ctx.set('Content-Type', 'application/json');
     ctx.body = known.toStatus();
   }
 }

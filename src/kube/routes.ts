@@ -74,7 +74,7 @@ export function apiRoutes(options: ApiOptions): Middleware {
 
   const sendDocument = (ctx: Context): void => {
     onlyGet(ctx);
-    if (ctx.path === '/version') sendJson(ctx, 200, versionInfo(options.version));
+    if (/^\/version\/?$/.test(ctx.path)) sendJson(ctx, 200, versionInfo(options.version));
     else if (ctx.path === '/openapi/v3') sendJson(ctx, 200, openApi.index());
     else {
       const [, version] = /^\/openapi\/v3(\/.*)$/.exec(ctx.path) ?? [];
@@ -167,6 +167,10 @@ async function answerResource(
   await mayAnyway();
   if (resource.isNamespaced ? path.namespace === '' && path.name !== undefined : path.namespace !== '') {
     throw unknownPath();
+  }
+  // Something is made, or a whole collection removed, in one namespace.
+  if (resource.isNamespaced && path.namespace === '' && (verb === 'create' || verb === 'deletecollection')) {
+    throw notAllowed(verb, resource);
   }
   const now = options.now?.() ?? new Date();
   const call: Call = {

@@ -78,7 +78,11 @@ export function projectRequestResource({
         // Labels and the rest are not for the requester to say, for policy may read them; nor is the beginning of a
         // generated name, which could be a reserved one.
         const { uid, creationTimestamp } = metadata;
-        const project = await projects.create(call, { metadata: { name, uid, creationTimestamp, annotations } }, options);
+        const project = await projects.create(
+          call,
+          { metadata: { name, uid, creationTimestamp, annotations } },
+          options,
+        );
         return { ...project, kind: 'Project', apiVersion: apiVersionOf({ group: projectGroup, version: 'v1' }) };
       },
     },

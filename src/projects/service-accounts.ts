@@ -65,10 +65,8 @@ export function serviceAccountResource(options: ServiceAccountOptions): Resource
       },
       ageColumn,
     ],
-    mergeStrategies: {
-      secrets: { kind: 'merge', key: 'name' },
-      imagePullSecrets: { kind: 'merge', key: 'name' },
-    },
+    // imagePullSecrets has no merge key: a strategic merge patch replaces it, as on the real server.
+    mergeStrategies: { secrets: { kind: 'merge', key: 'name' } },
     storage: {
       get: stored.get,
       list: stored.list,

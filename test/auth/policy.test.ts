@@ -224,13 +224,16 @@ describe('the policy', () => {
         await putBinding(there.objects, { name: 'b' }, { name: 'reader' }, [user('eve')]);
       }
     })();
-    let isOver = false;
-    void changes.then(() => (isOver = true));
-    while (!isOver) {
+    const over = new AbortController();
+    void changes.finally(() => {
+      over.abort();
+    });
+    while (!over.signal.aborted) {
       await Promise.all([bob, eve, robot, bob, eve].map((who) => policy.allows(who, streams('get', 'team'))));
       // What is read at once never gives the other process its turn.
       await setImmediate();
     }
+    await changes;
     expect(await policy.allows(bob, streams('get', 'team'))).toBe(false);
     expect(await policy.allows(eve, streams('get', 'team'))).toBe(true);
   });

@@ -107,7 +107,7 @@ export class IdentityServer {
           authenticate: (authorization) => authenticator.authenticateApi(authorization),
           allows: (principal, request) => policy.allows(principal, request),
         },
-        feed: new ChangeFeed(this.store),
+        feed: new ChangeFeed(this.store, this.#stopping.signal),
         publicUrl: undefined,
         version: '0.0.0',
         stopping: this.#stopping.signal,

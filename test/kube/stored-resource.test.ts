@@ -488,7 +488,12 @@ describe('a stored resource', () => {
     });
 
     test('and keeps sealed what must not lie in the database as it is', async () => {
-      const flip = (object: ApiObject) => ({ ...object, data: [...(object['data'] as string)].reverse().join('') });
+      const flip = (object: ApiObject) => ({
+        ...object,
+        data: Buffer.from(object['data'] as string)
+          .reverse()
+          .toString(),
+      });
       const sealed = strategic({ seal: flip, open: flip });
       expect(await sealed.create(call(), sent({ name: 'a' }, { data: 'abc' }), really)).toMatchObject({ data: 'abc' });
       const stored = () => store.find({ resource: 'things.example.dev', namespace: 'team', name: 'a' });

@@ -129,7 +129,7 @@ describe('a watch', () => {
   });
 
   test('tells nothing of other resources and namespaces', async () => {
-    const elsewhere: ObjectWrite = { ...created('x'), resource: 'others' } as ObjectWrite;
+    const elsewhere: ObjectWrite = { ...created('x'), resource: 'others' };
     await commit(elsewhere, created('a', {}, 'other'), created('b'));
     expect((await take(watch({ namespace: 'team' }), 1)).map(short)).toEqual(['ADDED b']);
     expect((await take(watch(), 2)).map(short)).toEqual(['ADDED a', 'ADDED b']);
@@ -266,7 +266,7 @@ describe('a watch', () => {
 
   describe('with bookmarks', () => {
     test('tells now and then which version it has reached, though nothing was told', async () => {
-      await commit({ ...created('x'), resource: 'others' } as ObjectWrite);
+      await commit({ ...created('x'), resource: 'others' });
       const [event] = await take(watch({}, { bookmarks: true, bookmarkMs: 150 }), 1);
       expect(event).toEqual({
         type: 'BOOKMARK',

@@ -1,6 +1,14 @@
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { content, imageManifest, pushBlob, pushImage, putManifest, types, type PushedImage } from '../support/images.js';
+import {
+  content,
+  imageManifest,
+  pushBlob,
+  pushImage,
+  putManifest,
+  types,
+  type PushedImage,
+} from '../support/images.js';
 import { chunkedBody, exchange, rawBytes, type RawResponse } from '../support/raw-http.js';
 import { admin, authorizationOf, type Credentials, type TestRegistry } from '../support/registry.js';
 import { ann, ask, must, pathOf, startTenants, startTimeout } from './tenants.js';
@@ -58,26 +66,35 @@ describe('CVE-2017-11468 distribution: bodies that are held in memory are small'
   ];
   const expected = (target: string) => (target.startsWith('/oauth') || target.startsWith('/auth') ? 400 : 413);
 
-  test.each(targets)('CVE-2017-11468 distribution: %s %s as %s, with its length', async (method, target, type, size) => {
-    const body = json(size);
-    const headers = { 'Content-Type': type, 'Content-Length': String(body.length) };
-    expect((await sendRaw(method, target, headers, body)).status).toBe(expected(target));
-  });
+  test.each(targets)(
+    'CVE-2017-11468 distribution: %s %s as %s, with its length',
+    async (method, target, type, size) => {
+      const body = json(size);
+      const headers = { 'Content-Type': type, 'Content-Length': String(body.length) };
+      expect((await sendRaw(method, target, headers, body)).status).toBe(expected(target));
+    },
+  );
 
-  test.each(targets)('CVE-2017-11468 distribution: %s %s as %s, in chunks, is refused before its end', async (method, target, type, size) => {
-    const body = chunkedBody(json(size)).subarray(0, -'0\r\n\r\n'.length);
-    const headers = { 'Content-Type': type, 'Transfer-Encoding': 'chunked' };
-    expect((await sendRaw(method, target, headers, body)).status).toBe(expected(target));
-  });
+  test.each(targets)(
+    'CVE-2017-11468 distribution: %s %s as %s, in chunks, is refused before its end',
+    async (method, target, type, size) => {
+      const body = chunkedBody(json(size)).subarray(0, -'0\r\n\r\n'.length);
+      const headers = { 'Content-Type': type, 'Transfer-Encoding': 'chunked' };
+      expect((await sendRaw(method, target, headers, body)).status).toBe(expected(target));
+    },
+  );
 
-  test.each(targets)('CVE-2017-11468 distribution: %s %s as %s is not inflated, so it cannot be a bomb', async (method, target, type) => {
-    for (const encoding of ['gzip', 'gzip, gzip']) {
-      const headers = { 'Content-Type': type, 'Content-Encoding': encoding, 'Content-Length': String(bomb.length) };
-      const { status } = await sendRaw(method, target, headers, bomb);
-      expect([400, 401, 404, 415]).toContain(status);
-    }
-    expect((await registry.fetch(manifestPath)).status).toBe(404);
-  });
+  test.each(targets)(
+    'CVE-2017-11468 distribution: %s %s as %s is not inflated, so it cannot be a bomb',
+    async (method, target, type) => {
+      for (const encoding of ['gzip', 'gzip, gzip']) {
+        const headers = { 'Content-Type': type, 'Content-Encoding': encoding, 'Content-Length': String(bomb.length) };
+        const { status } = await sendRaw(method, target, headers, bomb);
+        expect([400, 401, 404, 415]).toContain(status);
+      }
+      expect((await registry.fetch(manifestPath)).status).toBe(404);
+    },
+  );
 
   test('CVE-2017-11468 distribution: what was too large is not there', async () => {
     expect((await registry.fetch(manifestPath)).status).toBe(404);
@@ -126,13 +143,16 @@ describe('CVE-2023-2253 distribution: how much is asked for decides nothing but 
     },
   );
 
-  test.each(['', '0', '1', '500', '999999999999999'])(`${name}: limit=%s of a list of the API is taken`, async (limit) => {
-    for (const path of apiLists) {
-      const { status, json } = await ask(registry, `${path}?limit=${limit}`);
-      expect(status).toBe(200);
-      if (limit === '1') expect(json!.items!.length).toBeLessThanOrEqual(1);
-    }
-  });
+  test.each(['', '0', '1', '500', '999999999999999'])(
+    `${name}: limit=%s of a list of the API is taken`,
+    async (limit) => {
+      for (const path of apiLists) {
+        const { status, json } = await ask(registry, `${path}?limit=${limit}`);
+        expect(status).toBe(200);
+        if (limit === '1') expect(json!.items!.length).toBeLessThanOrEqual(1);
+      }
+    },
+  );
 
   const positions = [
     'x',
@@ -155,7 +175,22 @@ describe('CVE-2023-2253 distribution: how much is asked for decides nothing but 
 
 describe('GO-2024-2916 Harbor: what is put into a query is a value and never a part of a statement', () => {
   const name = 'GO-2024-2916 Harbor';
-  const values = ["'", '"', "' or '1'='1", "'; drop table object; --", "') union select password_hash from user --", '%', '_', '\\', '`', '$1', '?', ':name', '\u0000', '\ud800'];
+  const values = [
+    "'",
+    '"',
+    "' or '1'='1",
+    "'; drop table object; --",
+    "') union select password_hash from user --",
+    '%',
+    '_',
+    '\\',
+    '`',
+    '$1',
+    '?',
+    ':name',
+    '\u0000',
+    '\ud800',
+  ];
   const queries: readonly string[] = [
     '/v2/_catalog?last=',
     '/v2/_catalog?n=1&last=',
@@ -198,7 +233,9 @@ describe('GO-2024-2916 Harbor: what is put into a query is a value and never a p
     for (const value of values) {
       const text = value === '\ud800' ? '%ED%A0%80' : encodeURIComponent(value);
       const isRegistry = /^\/(v2|auth|oauth)/.test(query);
-      const response = isRegistry ? await registry.fetch(query + text, { redirect: 'manual' }) : await registry.api(query + text);
+      const response = isRegistry
+        ? await registry.fetch(query + text, { redirect: 'manual' })
+        : await registry.api(query + text);
       const answer = await response.text();
       expect({ value, status: response.status }).not.toMatchObject({ status: 500 });
       expect(answer).not.toMatch(tells);
@@ -209,11 +246,20 @@ describe('GO-2024-2916 Harbor: what is put into a query is a value and never a p
     for (const value of values.slice(0, -2)) {
       const review = await ask(registry, '/apis/authorization.k8s.io/v1/subjectaccessreviews', {
         method: 'POST',
-        body: { spec: { user: value, groups: [value], resourceAttributes: { verb: value, resource: value, namespace: value, name: value } } },
+        body: {
+          spec: {
+            user: value,
+            groups: [value],
+            resourceAttributes: { verb: value, resource: value, namespace: value, name: value },
+          },
+        },
       });
       expect(review.status).toBeLessThan(500);
       expect(review.json!['status'] ?? { allowed: false }).toMatchObject({ allowed: false });
-      const created = await ask(registry, '/api/v1/namespaces/red/configmaps', { method: 'POST', body: { metadata: { name: value } } });
+      const created = await ask(registry, '/api/v1/namespaces/red/configmaps', {
+        method: 'POST',
+        body: { metadata: { name: value } },
+      });
       expect(created.status).toBe(422);
       const login = await registry.fetch('/auth/token', { as: { name: value, password: value } });
       expect([401, 429]).toContain(login.status);
@@ -353,11 +399,19 @@ describe('CVE-2026-110697 Quay: no character of a name stands for another one', 
     for (const value of ['a_b', 'axb', 'a.b', 'A_B']) {
       await must(registry, '/api/v1/namespaces/red/configmaps', {
         method: 'POST',
-        body: { metadata: { generateName: 'labelled-', labels: { [`of.${value.toLowerCase().replace('_', '-')}/who`]: value, who: value } } },
+        body: {
+          metadata: {
+            generateName: 'labelled-',
+            labels: { [`of.${value.toLowerCase().replace('_', '-')}/who`]: value, who: value },
+          },
+        },
       });
     }
     for (const selector of ['who=a_b', 'who in (a_b)', 'who notin (axb,a.b,A_B),who']) {
-      const { items } = await must(registry, `/api/v1/namespaces/red/configmaps?labelSelector=${encodeURIComponent(selector)}`);
+      const { items } = await must(
+        registry,
+        `/api/v1/namespaces/red/configmaps?labelSelector=${encodeURIComponent(selector)}`,
+      );
       expect(items!.map(({ metadata }) => metadata.labels!['who'])).toEqual(['a_b']);
     }
   });
@@ -371,10 +425,14 @@ describe('CVE-2026-110697 Quay: no character of a name stands for another one', 
       const { tags } = (await (await registry.fetch(`/v2/${repository}/tags/list`)).json()) as { tags: string[] };
       expect(tags).toEqual([`tag-of-${repository.replaceAll('/', '-')}`]);
     }
-    const { repositories } = (await (await registry.fetch('/v2/_catalog', { as: ann })).json()) as { repositories: string[] };
+    const { repositories } = (await (await registry.fetch('/v2/_catalog', { as: ann })).json()) as {
+      repositories: string[];
+    };
     expect(repositories).toEqual(['red/a.b', 'red/a_b', 'red/app', 'red/axb']);
     for (const last of ['red/a%25', 'red/a%5f']) {
-      const page = (await (await registry.fetch(`/v2/_catalog?last=${last}`, { as: ann })).json()) as { repositories: string[] };
+      const page = (await (await registry.fetch(`/v2/_catalog?last=${last}`, { as: ann })).json()) as {
+        repositories: string[];
+      };
       expect(page.repositories.every((repository) => repository.startsWith('red/a'))).toBe(true);
     }
   });

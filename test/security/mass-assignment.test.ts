@@ -84,7 +84,8 @@ function expectServersOwn(object: ApiObject): void {
     const kept = (object.metadata as unknown as Readonly<Record<string, unknown>>)[field];
     expect({ field, kept }).not.toEqual({ field, kept: value });
   }
-  for (const field of Object.keys(extras).filter((each) => each !== 'status')) expect(object).not.toHaveProperty([field]);
+  for (const field of Object.keys(extras).filter((each) => each !== 'status'))
+    expect(object).not.toHaveProperty([field]);
   expect(text).not.toMatch(/Terminating|"mine"|1000|\$2b\$|sha256:salt|chosen-by-somebody/);
 }
 
@@ -176,7 +177,9 @@ describe(`${id}: nobody makes themselves more than they are`, () => {
     ['identities', { metadata: { name: 'local:eve2' }, providerName: 'local', providerUserName: 'eve2' }],
   ])(`${id}: %s are not made by those who have no right to`, async (plural, body) => {
     for (const as of [eve, ann]) {
-      expect((await ask(registry, `/apis/user.openshift.io/v1/${plural}`, { method: 'POST', as, body })).status).toBe(403);
+      expect((await ask(registry, `/apis/user.openshift.io/v1/${plural}`, { method: 'POST', as, body })).status).toBe(
+        403,
+      );
     }
   });
 
@@ -226,7 +229,11 @@ describe(`${id}: nobody makes themselves more than they are`, () => {
     });
     const { access_token: token } = (await response.json()) as { access_token: string };
     const claims = JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString()) as Record<string, unknown>;
-    expect(claims).toMatchObject({ sub: 'eve', aud: 'weir-registry', access: [{ type: 'registry', name: 'catalog', actions: ['*'] }] });
+    expect(claims).toMatchObject({
+      sub: 'eve',
+      aud: 'weir-registry',
+      access: [{ type: 'registry', name: 'catalog', actions: ['*'] }],
+    });
     expect(claims['exp']).toBeLessThan(Date.now() / 1000 + 3600);
     expect(Object.keys(claims).sort()).toEqual(['access', 'aud', 'basis', 'exp', 'iat', 'iss', 'jti', 'nbf', 'sub']);
   });
@@ -286,7 +293,10 @@ describe(`${id}: nobody makes themselves more than they are`, () => {
 
   test.each([
     ['a secret of another account', { 'kubernetes.io/service-account.name': '../blue/default' }],
-    ['a secret with a uid of another', { 'kubernetes.io/service-account.name': 'default', 'kubernetes.io/service-account.uid': 'other' }],
+    [
+      'a secret with a uid of another',
+      { 'kubernetes.io/service-account.name': 'default', 'kubernetes.io/service-account.uid': 'other' },
+    ],
   ])(`${id}: %s holds no token`, async (_what, annotations) => {
     const { status } = await ask(registry, '/api/v1/namespaces/red/secrets', {
       method: 'POST',

@@ -149,7 +149,9 @@ describe('CVE-2026-35172 distribution: what is taken away is gone at once, for o
     const given = { token: await registry.token([], { name: 'token', password: apiToken }) };
     expect(await statuses('/v2/', given)).toEqual(always(200));
     expect(await statuses('/apis/user.openshift.io/v1/users/~', { token: apiToken })).toEqual(always(200));
-    const { items } = await must(registry, '/apis/oauth.openshift.io/v1/useroauthaccesstokens', { as: { token: apiToken } });
+    const { items } = await must(registry, '/apis/oauth.openshift.io/v1/useroauthaccesstokens', {
+      as: { token: apiToken },
+    });
     const path = `/apis/oauth.openshift.io/v1/useroauthaccesstokens/${items![0]!.metadata.name}`;
     await must(registry, path, { method: 'DELETE', as: { token: apiToken } });
     expect(await statuses('/v2/', given)).toEqual(always(401));
@@ -252,9 +254,16 @@ describe('CVE-2025-23208 zot: the groups of an identity provider are those of th
     await pushImage(registry, 'blue/groups', 'v1');
     const zoe = await logins.completeLogin({ ...claim, groups: ['devs', 'ops'] });
     const tokens = new AccessTokens(store);
-    const { token } = await tokens.issue({ user: zoe, clientName: 'test', scopes: ['user:full'], lifetimeSeconds: 3600 });
+    const { token } = await tokens.issue({
+      user: zoe,
+      clientName: 'test',
+      scopes: ['user:full'],
+      lifetimeSeconds: 3600,
+    });
     apiToken = { token };
-    registryToken = { token: await registry.token(['repository:blue/groups:pull'], { name: 'token', password: token }) };
+    registryToken = {
+      token: await registry.token(['repository:blue/groups:pull'], { name: 'token', password: token }),
+    };
   });
 
   async function expectMember(isMember: boolean): Promise<void> {
@@ -285,7 +294,13 @@ describe('CVE-2025-23208 zot: the groups of an identity provider are those of th
   });
 
   test(`${name}: no provider puts anybody into a group of the system`, async () => {
-    await logIn(['system:masters', 'SYSTEM:MASTERS', 'system:cluster-admins', 'system:serviceaccounts:blue', 'harmless']);
+    await logIn([
+      'system:masters',
+      'SYSTEM:MASTERS',
+      'system:cluster-admins',
+      'system:serviceaccounts:blue',
+      'harmless',
+    ]);
     const own = await must(registry, '/apis/user.openshift.io/v1/users/~', { as: apiToken });
     expect(own['groups']).toEqual(['harmless', 'system:authenticated', 'system:authenticated:oauth']);
     await expectMember(false);

@@ -45,15 +45,18 @@ describe('CVE-2024-39897 zot: a blob is got through a repository that has it and
   const parts = () => [image.digest, image.config.digest, image.layer.digest];
   const methods = ['GET', 'HEAD'] as const;
 
-  test.each(methods)('CVE-2024-39897 zot: %s of a blob of another tenant through a repository of one’s own', async (method) => {
-    for (const digest of parts()) {
-      for (const repository of ['red/app', 'red/none']) {
-        const response = await registry.fetch(`/v2/${repository}/blobs/${digest}`, { method, as: ann });
-        expect(response.status).toBe(404);
-        expect(await response.text()).not.toContain('blue');
+  test.each(methods)(
+    'CVE-2024-39897 zot: %s of a blob of another tenant through a repository of one’s own',
+    async (method) => {
+      for (const digest of parts()) {
+        for (const repository of ['red/app', 'red/none']) {
+          const response = await registry.fetch(`/v2/${repository}/blobs/${digest}`, { method, as: ann });
+          expect(response.status).toBe(404);
+          expect(await response.text()).not.toContain('blue');
+        }
       }
-    }
-  });
+    },
+  );
 
   test.each(methods)('CVE-2024-39897 zot: %s of a manifest of another tenant by its digest', async (method) => {
     for (const path of [`/v2/red/app/manifests/${image.digest}`, `/v2/red/none/manifests/${image.digest}`]) {
@@ -65,7 +68,11 @@ describe('CVE-2024-39897 zot: a blob is got through a repository that has it and
 
   test('CVE-2024-39897 zot: a part of a blob, or the news that it is unchanged, is no more to be had', async () => {
     const path = `/v2/red/app/blobs/${image.layer.digest}`;
-    for (const headers of [{ Range: 'bytes=0-3' }, { 'If-None-Match': `"${image.layer.digest}"` }, { 'If-None-Match': '*' }]) {
+    for (const headers of [
+      { Range: 'bytes=0-3' },
+      { 'If-None-Match': `"${image.layer.digest}"` },
+      { 'If-None-Match': '*' },
+    ]) {
       expect((await registry.fetch(path, { as: ann, headers })).status).toBe(404);
     }
   });
@@ -130,7 +137,9 @@ describe('CVE-2026-117685 Gitea: the source of a mount is judged by the token, a
 describe('CVE-2026-27771 Gitea: a token for nobody opens nothing that is closed to nobody', () => {
   /** What clients and scanners try in the place of a login. */
   const nobodies: Readonly<Record<string, () => Promise<Identity>>> = {
-    'a token for nobody': async () => ({ token: await registry.token(['repository:blue/app:pull', 'registry:catalog:*'], 'nobody') }),
+    'a token for nobody': async () => ({
+      token: await registry.token(['repository:blue/app:pull', 'registry:catalog:*'], 'nobody'),
+    }),
     'Bearer anonymous': () => Promise.resolve({ token: 'anonymous' }),
     'Bearer ghost': () => Promise.resolve({ token: 'ghost' }),
     'user ghost without a password': () => Promise.resolve({ name: 'ghost', password: '' }),
@@ -242,17 +251,20 @@ describe('CVE-2022-31666 to CVE-2022-31671 Harbor: objects of another project', 
       ['GET', '?watch=true&timeoutSeconds=1', () => ({})],
     ];
 
-    test.each(requests)(`${ids}: %s of one by name%s is refused, in words that are the same when there is none`, async (method, query, more) => {
-      if (resource === undefined) return;
-      for (const as of [ann, eve]) {
-        const present = await ask(registry, there('target') + query, { method, as, ...more() });
-        const absent = await ask(registry, there('nothing') + query, { method, as, ...more() });
-        expect(present.status).toBe(403);
-        expect(absent.status).toBe(403);
-        expect(present.text.replaceAll('target', 'nothing')).toBe(absent.text);
-        expectNothing(present.text);
-      }
-    });
+    test.each(requests)(
+      `${ids}: %s of one by name%s is refused, in words that are the same when there is none`,
+      async (method, query, more) => {
+        if (resource === undefined) return;
+        for (const as of [ann, eve]) {
+          const present = await ask(registry, there('target') + query, { method, as, ...more() });
+          const absent = await ask(registry, there('nothing') + query, { method, as, ...more() });
+          expect(present.status).toBe(403);
+          expect(absent.status).toBe(403);
+          expect(present.text.replaceAll('target', 'nothing')).toBe(absent.text);
+          expectNothing(present.text);
+        }
+      },
+    );
 
     test.each([
       ['GET', ''],
@@ -283,7 +295,9 @@ describe('CVE-2022-31666 to CVE-2022-31671 Harbor: objects of another project', 
         expect(status).toBeGreaterThanOrEqual(400);
         expectNothing(text);
       }
-      const selected = await must(registry, `${pathOf(resource, 'red')}?fieldSelector=metadata.namespace=blue`, { as: ann });
+      const selected = await must(registry, `${pathOf(resource, 'red')}?fieldSelector=metadata.namespace=blue`, {
+        as: ann,
+      });
       expect(selected.items).toEqual([]);
     });
 
@@ -306,7 +320,9 @@ describe('CVE-2022-31666 to CVE-2022-31671 Harbor: objects of another project', 
         ['0', 'a', ''],
       ]) {
         const token = Buffer.from(JSON.stringify(position)).toString('base64url');
-        const { json, text } = await ask(registry, `${pathOf(resource, 'red')}?limit=50&continue=${token}`, { as: ann });
+        const { json, text } = await ask(registry, `${pathOf(resource, 'red')}?limit=50&continue=${token}`, {
+          as: ann,
+        });
         expectNothing(text);
         for (const { metadata } of json?.items ?? []) expect(metadata.namespace).toBe('red');
       }
@@ -417,7 +433,9 @@ describe('CVE-2026-32589 Quay: an upload is its beginner’s alone', () => {
     'another builder of the project': () => cal,
     'the administrator of the project': () => ann,
     'the administrator of everything': () => admin,
-    'another builder with a token': async () => ({ token: await registry.token(['repository:red/app:pull,push'], cal) }),
+    'another builder with a token': async () => ({
+      token: await registry.token(['repository:red/app:pull,push'], cal),
+    }),
     'the builder of another project by the same path': () => bob,
     nobody: () => 'nobody',
   };
@@ -541,7 +559,10 @@ describe('CVE-2026-18255 Quay: who may read everything reads no secrets', () => 
     const account = await ask(registry, '/api/v1/namespaces/red/serviceaccounts/default');
     expect(account.text).not.toContain(accountToken);
     expect((await ask(registry, '/api/v1/namespaces/red/serviceaccounts/default/token')).status).toBe(405);
-    const { json, text } = await ask(registry, '/apis/oauth.openshift.io/v1/oauthaccesstokens?fieldSelector=userName=ann');
+    const { json, text } = await ask(
+      registry,
+      '/apis/oauth.openshift.io/v1/oauthaccesstokens?fieldSelector=userName=ann',
+    );
     expect(json!.items!.length).toBeGreaterThan(0);
     expect(text).not.toContain(apiToken);
     expect(text).not.toContain(apiToken.slice('sha256~'.length));

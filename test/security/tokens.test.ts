@@ -74,7 +74,11 @@ const forgeries: Readonly<Record<string, Forge>> = {
   'its key at jku': (header, claims) => jws({ ...header, jku: placeOf(elsewhere) }, claims, byAttacker),
   'its certificate at x5u': (header, claims) => jws({ ...header, x5u: placeOf(elsewhere) }, claims, byAttacker),
   'its certificate in x5c': (header, claims) =>
-    jws({ ...header, x5c: [attacker.publicKey.export({ format: 'der', type: 'spki' }).toString('base64')] }, claims, byAttacker),
+    jws(
+      { ...header, x5c: [attacker.publicKey.export({ format: 'der', type: 'spki' }).toString('base64')] },
+      claims,
+      byAttacker,
+    ),
   'a kid that is a path': (header, claims) => jws({ ...header, kid: `../keys/${own.id}` }, claims, byOwnKey),
   'a kid that is a file name': (header, claims) => jws({ ...header, kid: `${own.id}.json` }, claims, byOwnKey),
   'a kid that is no text': (header, claims) => jws({ ...header, kid: { toString: own.id } }, claims, byOwnKey),
@@ -85,7 +89,8 @@ const forgeries: Readonly<Record<string, Forge>> = {
   'no alg': ({ alg: _alg, ...header }, claims) => jws(header, claims, byOwnKey),
   'no signature': (header, claims) => jws(header, claims, () => ''),
   'a signature of zeros (CVE-2022-21449)': (header, claims) => jws(header, claims, () => Buffer.alloc(64)),
-  'our signature in DER': (header, claims) => jws(header, claims, (input) => sign('sha256', Buffer.from(input), own.key)),
+  'our signature in DER': (header, claims) =>
+    jws(header, claims, (input) => sign('sha256', Buffer.from(input), own.key)),
   'HS256 with our public key in JSON for a secret': (header, claims) =>
     jws({ ...header, alg: 'HS256' }, claims, hs256(JSON.stringify(own.publicJwk))),
   'HS256 with our public key in PEM for a secret': (header, claims) =>

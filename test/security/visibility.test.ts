@@ -12,7 +12,13 @@ const groupsByVisibility = {
 } as const;
 type Visibility = keyof typeof groupsByVisibility;
 
-const principals = ['nobody', 'a stranger', 'a stranger by API token', 'a service account of elsewhere', 'a member'] as const;
+const principals = [
+  'nobody',
+  'a stranger',
+  'a stranger by API token',
+  'a service account of elsewhere',
+  'a member',
+] as const;
 type PrincipalName = (typeof principals)[number];
 
 /** Who may pull, by hand; who may push and delete are members. */
@@ -98,7 +104,8 @@ describe.each(['on', 'off'] as const)('with anonymous pull %s', (anonymousPull) 
   function expectedStatus(action: Action, visibility: Visibility, principal: PrincipalName, scope: ScopeName): number {
     const isMember = principal === 'a member';
     const isNobody = principal === 'nobody';
-    const may = action === 'pull' ? pullers[visibility].includes(principal) && (!isNobody || anonymousPull === 'on') : isMember;
+    const may =
+      action === 'pull' ? pullers[visibility].includes(principal) && (!isNobody || anonymousPull === 'on') : isMember;
     if (may && covered[scope].includes(action)) return succeeded[action];
     // A login or a wider token might help; whom neither would is told so.
     return isNobody || may ? 401 : 403;
@@ -109,24 +116,32 @@ describe.each(['on', 'off'] as const)('with anonymous pull %s', (anonymousPull) 
       (Object.keys(scopes) as ScopeName[]).map((scope) => ({ visibility, principal, scope })),
     ),
   );
-  test.each(rows)(`${name}: $principal $scope in a project that is $visibility`, async ({ visibility, principal, scope }) => {
-    const as = await identityOf(principal, scope, `${visibility}/app`);
-    for (const action of actions) {
-      const status = await statusOf(action, visibility, as);
-      expect({ action, status }).toEqual({ action, status: expectedStatus(action, visibility, principal, scope) });
-    }
-  });
+  test.each(rows)(
+    `${name}: $principal $scope in a project that is $visibility`,
+    async ({ visibility, principal, scope }) => {
+      const as = await identityOf(principal, scope, `${visibility}/app`);
+      for (const action of actions) {
+        const status = await statusOf(action, visibility, as);
+        expect({ action, status }).toEqual({ action, status: expectedStatus(action, visibility, principal, scope) });
+      }
+    },
+  );
 
-  test.each(principals)(`${name}: the catalog of %s has the repositories of what is visible to them`, async (principal) => {
-    const response = await registry.fetch('/v2/_catalog', { as: shown[principal] });
-    if (principal === 'nobody' && anonymousPull === 'off') {
-      expect(response.status).toBe(401);
-      return;
-    }
-    const { repositories } = (await response.json()) as { repositories: string[] };
-    const visible = (Object.keys(pullers) as Visibility[]).filter((visibility) => pullers[visibility].includes(principal));
-    expect(repositories).toEqual(visible.map((visibility) => `${visibility}/app`).sort());
-  });
+  test.each(principals)(
+    `${name}: the catalog of %s has the repositories of what is visible to them`,
+    async (principal) => {
+      const response = await registry.fetch('/v2/_catalog', { as: shown[principal] });
+      if (principal === 'nobody' && anonymousPull === 'off') {
+        expect(response.status).toBe(401);
+        return;
+      }
+      const { repositories } = (await response.json()) as { repositories: string[] };
+      const visible = (Object.keys(pullers) as Visibility[]).filter((visibility) =>
+        pullers[visibility].includes(principal),
+      );
+      expect(repositories).toEqual(visible.map((visibility) => `${visibility}/app`).sort());
+    },
+  );
 });
 
 describe('CVE-2026-41888 distribution: a switch that is off is off on every route', () => {
@@ -155,38 +170,47 @@ describe('CVE-2026-41888 distribution: a switch that is off is off on every rout
   }
 
   describe('projects.createOnPush', () => {
-    const pushes = (repository: string) =>
-      changes(repository).filter(([method]) => method !== 'DELETE');
+    const pushes = (repository: string) => changes(repository).filter(([method]) => method !== 'DELETE');
 
-    test('CVE-2026-41888 distribution: createOnPush never is never, for the administrator as well', async () => {
-      const registry = await startTenants({ WEIR_PROJECTS_CREATE_ON_PUSH: 'never' });
-      try {
-        for (const change of pushes('not-there/app')) {
-          await expectFailure(await send(registry, change, admin), 404, 'NAME_UNKNOWN');
-          await expectFailure(await send(registry, change, ann), 403, 'DENIED');
+    test(
+      'CVE-2026-41888 distribution: createOnPush never is never, for the administrator as well',
+      async () => {
+        const registry = await startTenants({ WEIR_PROJECTS_CREATE_ON_PUSH: 'never' });
+        try {
+          for (const change of pushes('not-there/app')) {
+            await expectFailure(await send(registry, change, admin), 404, 'NAME_UNKNOWN');
+            await expectFailure(await send(registry, change, ann), 403, 'DENIED');
+            expect((await ask(registry, '/api/v1/namespaces/not-there')).status).toBe(404);
+          }
+          const token = await registry.token(['repository:not-there/app:pull,push'], ann);
+          expect(
+            (await registry.fetch('/v2/not-there/app/blobs/uploads/', { method: 'POST', as: { token } })).status,
+          ).toBe(403);
+        } finally {
+          await registry.stop();
+        }
+      },
+      startTimeout,
+    );
+
+    test(
+      'CVE-2026-41888 distribution: createOnPush admins makes nothing for anybody else, nor for a token that does not cover it',
+      async () => {
+        const registry = await startTenants();
+        try {
+          const token = await registry.token(['repository:red/app:pull,push']);
+          for (const change of pushes('not-there/app')) {
+            await expectFailure(await send(registry, change, ann), 403, 'DENIED');
+            expect((await send(registry, change, { token })).status).toBe(401);
+            expect((await send(registry, change, 'nobody')).status).toBe(401);
+          }
           expect((await ask(registry, '/api/v1/namespaces/not-there')).status).toBe(404);
+        } finally {
+          await registry.stop();
         }
-        const token = await registry.token(['repository:not-there/app:pull,push'], ann);
-        expect((await registry.fetch('/v2/not-there/app/blobs/uploads/', { method: 'POST', as: { token } })).status).toBe(403);
-      } finally {
-        await registry.stop();
-      }
-    }, startTimeout);
-
-    test('CVE-2026-41888 distribution: createOnPush admins makes nothing for anybody else, nor for a token that does not cover it', async () => {
-      const registry = await startTenants();
-      try {
-        const token = await registry.token(['repository:red/app:pull,push']);
-        for (const change of pushes('not-there/app')) {
-          await expectFailure(await send(registry, change, ann), 403, 'DENIED');
-          expect((await send(registry, change, { token })).status).toBe(401);
-          expect((await send(registry, change, 'nobody')).status).toBe(401);
-        }
-        expect((await ask(registry, '/api/v1/namespaces/not-there')).status).toBe(404);
-      } finally {
-        await registry.stop();
-      }
-    }, startTimeout);
+      },
+      startTimeout,
+    );
   });
 
   describe.each(['true', 'false'])('anonymous.pull %s', (pull) => {
@@ -237,14 +261,21 @@ describe('zot #3847 and #4266: whoever may add a tag may not for that reason mov
       method: 'POST',
       body: {
         metadata: { name: 'creator' },
-        rules: [rule(['get'], ['imagestreams/layers']), rule(['create', 'update', 'patch', 'delete'], ['imagestreams', 'imagestreamtags'])],
+        rules: [
+          rule(['get'], ['imagestreams/layers']),
+          rule(['create', 'update', 'patch', 'delete'], ['imagestreams', 'imagestreamtags']),
+        ],
       },
     });
     await must(registry, roles, {
       method: 'POST',
       body: {
         metadata: { name: 'pusher-of-other' },
-        rules: [rule(['get'], ['imagestreams/layers']), rule(['update'], ['imagestreams/layers'], ['other']), rule(['create'], ['imagestreams'])],
+        rules: [
+          rule(['get'], ['imagestreams/layers']),
+          rule(['update'], ['imagestreams/layers'], ['other']),
+          rule(['create'], ['imagestreams']),
+        ],
       },
     });
     await registry.bind(cal.name, 'creator', 'red');
