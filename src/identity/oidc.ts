@@ -179,7 +179,7 @@ export class OidcSignIn {
   async #discover(): Promise<Configuration> {
     const { issuer, clientId, clientSecret, caFile } = this.#provider;
     // Only of this machine, as the constructor has seen to.
-    // eslint-disable-next-line @typescript-eslint/no-deprecated -- it is there for this, and marked to be noticed
+
     const execute: ((configuration: Configuration) => void)[] = issuer.startsWith('http:')
       ? [allowInsecureRequests]
       : [];

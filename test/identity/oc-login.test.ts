@@ -299,7 +299,7 @@ describe('the token endpoint', () => {
     { name: 'no code', fields: { code: '' }, status: 400, error: 'invalid_request' },
     { name: 'two names', fields: { client_id: 'openshift-cli-client' }, status: 400, error: 'invalid_request' },
   ])('answers $error to $name', async ({ fields, status, error }) => {
-    const response = await redeem({ code: 'x', ...fields } as Record<string, string>);
+    const response = await redeem({ code: 'x', ...fields });
     expect(response.status).toBe(status);
     expect(await response.json()).toMatchObject({ error });
   });

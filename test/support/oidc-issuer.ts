@@ -93,10 +93,10 @@ export class OidcIssuer {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '/', this.url);
     this.requests.push(url.pathname);
-    if (this.isDown) return sendJson(response, 503, {});
+    if (this.isDown) { sendJson(response, 503, {}); return; }
     switch (url.pathname) {
       case '/.well-known/openid-configuration':
-        return sendJson(response, 200, {
+        { sendJson(response, 200, {
           issuer: this.url,
           authorization_endpoint: `${this.url}/authorize`,
           token_endpoint: `${this.url}/token`,
@@ -106,18 +106,18 @@ export class OidcIssuer {
           subject_types_supported: ['public'],
           id_token_signing_alg_values_supported: ['RS256'],
           ...this.discovery,
-        });
+        }); return; }
       case '/keys':
-        return sendJson(response, 200, { keys: this.#keys.map(({ publicJwk }) => publicJwk) });
+        { sendJson(response, 200, { keys: this.#keys.map(({ publicJwk }) => publicJwk) }); return; }
       case '/authorize':
         this.#authorize(url, response);
         return;
       case '/token':
         return this.#token(request, response);
       case '/userinfo':
-        return sendJson(response, 200, { sub: this.claims['sub'], ...this.userInfo });
+        { sendJson(response, 200, { sub: this.claims['sub'], ...this.userInfo }); return; }
       default:
-        return sendJson(response, 404, {});
+        { sendJson(response, 404, {}); return; }
     }
   }
 
@@ -154,9 +154,9 @@ export class OidcIssuer {
     const isClient =
       decodeURIComponent(Buffer.from((request.headers.authorization ?? '').slice(6), 'base64').toString()) ===
       decodeURIComponent(Buffer.from(authorization.slice(6), 'base64').toString());
-    if (!isClient) return sendJson(response, 401, { error: 'invalid_client' });
+    if (!isClient) { sendJson(response, 401, { error: 'invalid_client' }); return; }
     if (issued?.redirectUri !== form.get('redirect_uri') || issued?.challenge !== challenge) {
-      return sendJson(response, 400, { error: 'invalid_grant' });
+      sendJson(response, 400, { error: 'invalid_grant' }); return;
     }
     sendJson(response, 200, {
       access_token: 'at-of-the-provider',
