@@ -178,10 +178,30 @@ describe('signing in with a provider', () => {
   });
 
   test.each([
-    { name: 'another state', change: (url: URL) => { url.searchParams.set('state', 'x'); } },
-    { name: 'no state', change: (url: URL) => { url.searchParams.delete('state'); } },
-    { name: 'another code', change: (url: URL) => { url.searchParams.set('code', 'x'); } },
-    { name: 'an error', change: (url: URL) => { url.searchParams.set('error', 'access_denied'); } },
+    {
+      name: 'another state',
+      change: (url: URL) => {
+        url.searchParams.set('state', 'x');
+      },
+    },
+    {
+      name: 'no state',
+      change: (url: URL) => {
+        url.searchParams.delete('state');
+      },
+    },
+    {
+      name: 'another code',
+      change: (url: URL) => {
+        url.searchParams.set('code', 'x');
+      },
+    },
+    {
+      name: 'an error',
+      change: (url: URL) => {
+        url.searchParams.set('error', 'access_denied');
+      },
+    },
   ])('does not end with $name', async ({ change }) => {
     const browser = new Browser();
     const url = new URL(await browser.leave(), server.url);

@@ -93,10 +93,13 @@ export class OidcIssuer {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '/', this.url);
     this.requests.push(url.pathname);
-    if (this.isDown) { sendJson(response, 503, {}); return; }
+    if (this.isDown) {
+      sendJson(response, 503, {});
+      return;
+    }
     switch (url.pathname) {
-      case '/.well-known/openid-configuration':
-        { sendJson(response, 200, {
+      case '/.well-known/openid-configuration': {
+        sendJson(response, 200, {
           issuer: this.url,
           authorization_endpoint: `${this.url}/authorize`,
           token_endpoint: `${this.url}/token`,
@@ -106,18 +109,26 @@ export class OidcIssuer {
           subject_types_supported: ['public'],
           id_token_signing_alg_values_supported: ['RS256'],
           ...this.discovery,
-        }); return; }
-      case '/keys':
-        { sendJson(response, 200, { keys: this.#keys.map(({ publicJwk }) => publicJwk) }); return; }
+        });
+        return;
+      }
+      case '/keys': {
+        sendJson(response, 200, { keys: this.#keys.map(({ publicJwk }) => publicJwk) });
+        return;
+      }
       case '/authorize':
         this.#authorize(url, response);
         return;
       case '/token':
         return this.#token(request, response);
-      case '/userinfo':
-        { sendJson(response, 200, { sub: this.claims['sub'], ...this.userInfo }); return; }
-      default:
-        { sendJson(response, 404, {}); return; }
+      case '/userinfo': {
+        sendJson(response, 200, { sub: this.claims['sub'], ...this.userInfo });
+        return;
+      }
+      default: {
+        sendJson(response, 404, {});
+        return;
+      }
     }
   }
 
@@ -154,9 +165,13 @@ export class OidcIssuer {
     const isClient =
       decodeURIComponent(Buffer.from((request.headers.authorization ?? '').slice(6), 'base64').toString()) ===
       decodeURIComponent(Buffer.from(authorization.slice(6), 'base64').toString());
-    if (!isClient) { sendJson(response, 401, { error: 'invalid_client' }); return; }
+    if (!isClient) {
+      sendJson(response, 401, { error: 'invalid_client' });
+      return;
+    }
     if (issued?.redirectUri !== form.get('redirect_uri') || issued?.challenge !== challenge) {
-      sendJson(response, 400, { error: 'invalid_grant' }); return;
+      sendJson(response, 400, { error: 'invalid_grant' });
+      return;
     }
     sendJson(response, 200, {
       access_token: 'at-of-the-provider',
