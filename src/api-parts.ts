@@ -26,6 +26,7 @@ import { projectRequestResource } from './projects/project-requests.js';
 import { ProjectService } from './projects/project-service.js';
 import { resourceQuotaResource } from './projects/resource-quotas.js';
 import { SecretBox } from './projects/secret-box.js';
+import { resealSecrets } from './projects/secret-rotation.js';
 import { secretResource } from './projects/secrets.js';
 import { ServiceAccountSecrets } from './projects/service-account-secrets.js';
 import { serviceAccountResource } from './projects/service-accounts.js';
@@ -50,6 +51,8 @@ export interface ApiParts {
   readonly removal: ProjectRemoval;
   readonly accountSecrets: ServiceAccountSecrets;
   readonly keyless: KeylessExchange;
+  /** Seals every secret with the newest key; to be run once after a start. */
+  readonly resealSecrets: (signal: AbortSignal) => Promise<unknown>;
   /** Makes the projects that exist from the start. */
   readonly ensureProjects: () => Promise<void>;
 }
@@ -92,6 +95,7 @@ export async function makeApiParts(options: ApiPartsOptions): Promise<ApiParts> 
     removal,
     accountSecrets,
     keyless: new KeylessExchange(store),
+    resealSecrets: (signal) => resealSecrets(store, box, signal),
     ensureProjects: () =>
       ensureProjects({ store, contents, defaultProject, openshiftDefaults: () => openshiftDefaults(new Date()) }),
   };

@@ -81,9 +81,22 @@ function oidcProvider({ oidc: { issuer, clientId, ...provider } }: Config): Oidc
   return issuer === undefined || clientId === undefined ? undefined : { issuer, clientId, ...provider };
 }
 
+/** A job that has nothing more to do when it has succeeded. */
+function once(job: Job): Job {
+  let isDone = false;
+  return {
+    ...job,
+    run: async (signal) => {
+      if (!isDone) await job.run(signal);
+      isDone ||= !signal.aborted;
+    },
+  };
+}
+
 /** How long a change can be watched from. */
 const changesKeptMs = 3600_000;
 const refreshMs = 60_000;
+const credentialsMs = 600_000;
 /** A file of users counts within a second of its change. */
 const htpasswdMs = 1000;
 
@@ -98,14 +111,16 @@ export async function createApp({ config, version, db, store, log, metrics, stop
 
   const keys = await SigningKeys.open(join(config.dataDir, 'keys'));
   const tokens = new RegistryTokens(keys, config.tokens.lifetimeSeconds);
-  const serviceAccountTokens = new ServiceAccountTokens(keys);
+  // Keys of their own, because these tokens may live for years and rotation forgets old keys after a day.
+  const accountKeys = await SigningKeys.open(join(config.dataDir, 'keys', 'service-accounts'));
+  const serviceAccountTokens = new ServiceAccountTokens(accountKeys);
   const accessTokens = new AccessTokens(objects);
   const passwords = new PasswordChecker(users);
   const identities = new Identities(objects, users, accessTokens);
   const authenticator = new Authenticator({ passwords, registryTokens: tokens, serviceAccountTokens, identities });
   const policy = new AccessPolicy(objects);
 
-  const { resources, projects, removal, accountSecrets, keyless, ensureProjects } = await makeApiParts({
+  const { resources, projects, removal, accountSecrets, keyless, resealSecrets, ensureProjects } = await makeApiParts({
     config,
     objects,
     repositories,
@@ -234,7 +249,12 @@ export async function createApp({ config, version, db, store, log, metrics, stop
     },
     { name: 'refresh', intervalMs: refreshMs, run: refresh },
     { name: 'project removal', intervalMs: refreshMs, run: (signal) => removal.run(signal) },
-    { name: 'service account credentials', intervalMs: refreshMs, run: (signal) => accountSecrets.run(signal) },
+    {
+      name: 'service account credentials',
+      intervalMs: credentialsMs,
+      run: (signal) => accountSecrets.run(signal),
+    },
+    once({ name: 'secret keys', intervalMs: refreshMs, run: resealSecrets }),
     {
       name: 'audit retention',
       intervalMs: refreshMs,

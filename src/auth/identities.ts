@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { ApiObject, ObjectStore } from '../metadata/object-store.js';
 import type { UserRecord, UserRecords } from '../metadata/user-records.js';
-import type { AccessTokens } from './access-tokens.js';
+import type { AccessTokenObject, AccessTokens } from './access-tokens.js';
 import { anonymous, authenticatedGroup, mastersGroup, type Basis, type Principal } from './principal.js';
 import { groupsOfServiceAccount, serviceAccountName } from './subjects.js';
 
@@ -34,6 +34,17 @@ export interface IdentityObject extends ApiObject {
   readonly providerUserName: string;
   readonly user?: { readonly name: string; readonly uid: string };
   readonly extra?: Readonly<Record<string, string>>;
+}
+
+/** An administrator may have written anything there. */
+function parseGroups(text: string): readonly string[] {
+  try {
+    const groups = JSON.parse(text) as unknown;
+    return Array.isArray(groups) ? groups.filter((name) => typeof name === 'string') : [];
+  } catch (error) {
+    if (error instanceof SyntaxError) return [];
+    throw error;
+  }
 }
 
 /** Changes with the password, and tells nothing about it. */
@@ -101,6 +112,8 @@ export class Identities {
     const isLocal = identities.includes(`${localProvider}:${name}`);
     // A local user who was removed has nobody left who could log in.
     if (record === undefined && isLocal && identities.length === 1) return undefined;
+    // Nor does somebody of the same name who came later get what was another's.
+    if (record !== undefined && isLocal && (await this.#isOlderThanUser(token))) return undefined;
     return {
       kind: 'user',
       name,
@@ -113,6 +126,12 @@ export class Identities {
       ],
       basis,
     };
+  }
+
+  /** Whether a token was given before the local user of its name was made. */
+  async #isOlderThanUser({ userName, metadata }: AccessTokenObject): Promise<boolean> {
+    const made = await this.#users.findCreationTime(userName);
+    return made !== undefined && Date.parse(metadata.creationTimestamp) < Math.floor(made.getTime() / 1000) * 1000;
   }
 
   async #ofServiceAccount(basis: Extract<Basis, { kind: 'service-account' }>): Promise<Principal | undefined> {
@@ -153,7 +172,7 @@ export class Identities {
     const names = new Set<string>();
     for (const { metadata } of await this.#lookup(groupsResource, user)) names.add(metadata.name);
     for (const identity of (await this.#lookup(identitiesResource, user)) as readonly IdentityObject[]) {
-      for (const name of JSON.parse(identity.extra?.[identityGroupsKey] ?? '[]') as string[]) names.add(name);
+      for (const name of parseGroups(identity.extra?.[identityGroupsKey] ?? '[]')) names.add(name);
     }
     // Nobody outside gives what is ours to give.
     return [...names].filter((name) => !name.startsWith('system:')).sort();

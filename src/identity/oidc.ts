@@ -178,11 +178,10 @@ export class OidcSignIn {
 
   async #discover(): Promise<Configuration> {
     const { issuer, clientId, clientSecret, caFile } = this.#provider;
-    // Only of this machine, as the constructor has seen to.
-
-    const execute: ((configuration: Configuration) => void)[] = issuer.startsWith('http:')
-      ? [allowInsecureRequests]
-      : [];
+    // To this machine only, as the constructor has seen to.
+    const isPlain = issuer.startsWith('http:');
+    // eslint-disable-next-line @typescript-eslint/no-deprecated -- it is marked so only to be noticed
+    const execute = isPlain ? [allowInsecureRequests] : [];
     const request: CustomFetch | undefined =
       caFile === undefined ? undefined : fetchTrusting(await readFile(caFile, 'utf8'));
     const options = { execute, timeout: timeoutSeconds, ...(request !== undefined && { [customFetch]: request }) };
@@ -192,7 +191,8 @@ export class OidcSignIn {
     const configuration = new Configuration(server, clientId, undefined, authenticationOf(server, clientSecret));
     configuration.timeout = timeoutSeconds;
     if (request !== undefined) configuration[customFetch] = request;
-    for (const change of execute) change(configuration);
+    // eslint-disable-next-line @typescript-eslint/no-deprecated -- as above
+    if (isPlain) allowInsecureRequests(configuration);
     // A token that came straight from the provider need not be verified; it costs nothing to do it.
     enableNonRepudiationChecks(configuration);
     return configuration;

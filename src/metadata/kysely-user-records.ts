@@ -8,15 +8,24 @@ export class KyselyUserRecords implements UserRecords {
   readonly #db: Database;
   readonly #now: () => Date;
   readonly #findUser: RunQuery<UserRecord, { name: string }>;
+  readonly #findCreation: RunQuery<{ created_at: number }, { name: string }>;
 
   constructor(db: Database, now: () => Date = () => new Date()) {
     this.#db = db;
     this.#now = now;
+    this.#findCreation = compileQuery(db, (parameter) =>
+      db.selectFrom('user').select('created_at').where('name', '=', parameter('name')),
+    );
     this.#findUser = compileQuery(db, (parameter) => this.#selectUsers().where('name', '=', parameter('name')));
   }
 
   findUser(name: string): Promise<UserRecord | undefined> {
     return this.#findUser({ name });
+  }
+
+  async findCreationTime(name: string): Promise<Date | undefined> {
+    const row = await this.#findCreation({ name });
+    return row && new Date(row.created_at);
   }
 
   listUsers(): Promise<UserRecord[]> {

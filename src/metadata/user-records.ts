@@ -18,6 +18,8 @@ export interface RefreshTokenRecord {
 /** Local users and the refresh tokens they were given. */
 export interface UserRecords {
   findUser(name: string): Promise<UserRecord | undefined>;
+  /** When the user of that name was made; undefined when there is none. */
+  findCreationTime(name: string): Promise<Date | undefined>;
   listUsers(): Promise<UserRecord[]>;
   countAdmins(): Promise<number>;
 

@@ -35,7 +35,7 @@ describe('who somebody is', () => {
       spec: { token: 'sha256~good', audiences: ['https://weir.example'] },
       expected: {
         metadata: {},
-        spec: { audiences: ['https://weir.example'] },
+        spec: { token: 'sha256~good', audiences: ['https://weir.example'] },
         status: { authenticated: true, user: { username: 'ada', groups: ['devs', 'system:authenticated'] } },
       },
     },
@@ -44,7 +44,7 @@ describe('who somebody is', () => {
       spec: { token: 'sha256~bad' },
       expected: {
         metadata: {},
-        spec: {},
+        spec: { token: 'sha256~bad' },
         status: { authenticated: false, user: {}, error: 'invalid bearer token' },
       },
     },

@@ -122,7 +122,7 @@ describe('an object in a body', () => {
     expect(error.details!.causes!.map(({ reason, field }) => [reason, field])).toEqual([
       ['FieldValueInvalid', 'spec.size'],
       ['FieldValueRequired', 'spec.name'],
-      ['FieldValueInvalid', 'spec.mode'],
+      ['FieldValueNotSupported', 'spec.mode'],
     ]);
     expect(error.details!.causes![1]!.message).toBe('Required value');
   });

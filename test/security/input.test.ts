@@ -90,7 +90,7 @@ describe('CVE-2017-11468 distribution: bodies that are held in memory are small'
       for (const encoding of ['gzip', 'gzip, gzip']) {
         const headers = { 'Content-Type': type, 'Content-Encoding': encoding, 'Content-Length': String(bomb.length) };
         const { status } = await sendRaw(method, target, headers, bomb);
-        expect([400, 401, 404, 415]).toContain(status);
+        expect([400, 401, 403, 404, 415]).toContain(status);
       }
       expect((await registry.fetch(manifestPath)).status).toBe(404);
     },
@@ -255,14 +255,16 @@ describe('GO-2024-2916 Harbor: what is put into a query is a value and never a p
         },
       });
       expect(review.status).toBeLessThan(500);
-      expect(review.json!['status'] ?? { allowed: false }).toMatchObject({ allowed: false });
+      expect(review.text).not.toContain('"allowed":true');
       const created = await ask(registry, '/api/v1/namespaces/red/configmaps', {
         method: 'POST',
         body: { metadata: { name: value } },
       });
       expect(created.status).toBe(422);
+    }
+    for (const value of values.slice(2, 5)) {
       const login = await registry.fetch('/auth/token', { as: { name: value, password: value } });
-      expect([401, 429]).toContain(login.status);
+      expect(login.status).toBe(401);
     }
   });
 

@@ -70,12 +70,11 @@ const extras = {
   owner: 'somebody',
   userName: 'admin',
   basis: { kind: 'password', user: 'admin' },
-  '__proto__.role': 'admin',
   status: { phase: 'Terminating', used: { pods: '1000' }, token: 'mine', conditions: [{ type: 'mine' }] },
 };
 
 const isCreated = ({ storage }: Resource) => storage.create !== undefined;
-const isReview = ({ plural }: Resource) => /reviews$/.test(plural);
+const isReview = ({ plural }: Resource) => plural.endsWith('reviews');
 const keyOf = (resource: Resource) => `${apiVersionOf(resource)}/${resource.plural}`;
 
 function expectServersOwn(object: ApiObject): void {
@@ -120,7 +119,8 @@ describe.each(Object.keys(leasts))(`${id}: %s`, (key) => {
     const path = pathOf(resource, resource.isNamespaced ? 'red' : '');
     const name = nameFor(key.replaceAll(/[^a-z]/g, ''));
     const before = await must(registry, `${path}/${name}`);
-    const { uid: _uid, resourceVersion: _version, ...rest } = metadata;
+    // A uid or a resourceVersion would be a precondition.
+    const rest = { ...metadata, uid: undefined, resourceVersion: undefined };
     const put = await ask(registry, `${path}/${name}`, {
       method: 'PUT',
       body: { ...leasts[key], ...extras, metadata: { ...before.metadata, ...rest, name } },
@@ -204,7 +204,7 @@ describe(`${id}: nobody makes themselves more than they are`, () => {
     });
     expect((await registry.fetch('/v2/', { as: { name: 'pushy', password: 'chosen-by-somebody' } })).status).toBe(401);
     await registry.addUser({ ...pushy, role: 'user' });
-    expect(await (await registry.fetch('/metrics', { as: pushy })).status).toBe(403);
+    expect((await registry.fetch('/metrics', { as: pushy })).status).toBe(403);
     // That login is claimed by another identity.
     await expect(registry.apiToken(pushy)).rejects.toThrow(/no API token/);
     expect(await isMaster(admin)).toBe(true);
@@ -274,6 +274,26 @@ describe(`${id}: nobody makes themselves more than they are`, () => {
       expect(status).toBe(422);
     },
   );
+
+  test(`${id}: no name of a field reaches what all objects have in common`, async () => {
+    const polluting = '{"polluted":"yes"}';
+    const path = '/api/v1/namespaces/red/configmaps';
+    const body = JSON.parse(
+      `{"metadata":{"name":"polluting","__proto__":${polluting}},"__proto__":${polluting},"constructor":{"prototype":${polluting}},"data":{"__proto__":"yes"}}`,
+    ) as object;
+    expect((await ask(registry, path, { method: 'POST', body })).status).toBeLessThan(500);
+    for (const [type, patch] of [
+      ['merge-patch', body],
+      ['strategic-merge-patch', body],
+      ['json-patch', [{ op: 'add', path: '/__proto__/polluted', value: 'yes' }]],
+      ['json-patch', [{ op: 'add', path: '/constructor/prototype/polluted', value: 'yes' }]],
+    ] as const) {
+      const headers = { 'Content-Type': `application/${type}+json` };
+      const { status } = await ask(registry, `${path}/polluting`, { method: 'PATCH', headers, body: patch });
+      expect(status).toBeLessThan(500);
+    }
+    expect(({} as Record<string, unknown>)['polluted']).toBeUndefined();
+  });
 
   test(`${id}: a token request says whose token it is by its path only`, async () => {
     const request = await must(registry, '/api/v1/namespaces/red/serviceaccounts/default/token', {

@@ -77,7 +77,7 @@ describe('secrets', () => {
     method: string,
     path: string,
     as: Identity,
-    body: object | string | undefined = undefined,
+    body?: object | string,
     headers: Readonly<Record<string, string>> = {},
   ): Promise<Response> {
     const authorization = authorizationOf(as);

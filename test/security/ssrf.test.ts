@@ -89,9 +89,11 @@ describe('requests to issuers of tokens', () => {
   ])(`${id}: %j is no issuer, and nobody is asked`, async (text) => {
     expect(wrongIssuer(text)).toEqual(expect.any(String));
     let isAsked = false;
-    const keys = new IssuerKeys(() => {
-      isAsked = true;
-      return Promise.reject(new Error('asked'));
+    const keys = new IssuerKeys({
+      fetch: () => {
+        isAsked = true;
+        return Promise.reject(new Error('asked'));
+      },
     });
     await expect(keys.keysOf(text)).rejects.toThrow(IssuerError);
     expect(isAsked).toBe(false);
@@ -179,11 +181,14 @@ describe('a token that says who issued it', () => {
   afterAll(() => registry.stop());
 
   test.each([
-    ['with its issuer in iss', (url: string) => ({ iss: url, jku: undefined })],
-    ['with its keys at jku', (url: string) => ({ iss: 'https://issuer.example', jku: `${url}/keys` })],
-    ['with its certificate at x5u', (url: string) => ({ iss: 'https://issuer.example', x5u: `${url}/keys` })],
+    ['with its issuer in iss', (url: string) => ({ iss: url, header: {} })],
+    ['with its keys at jku', (url: string) => ({ iss: 'https://issuer.example', header: { jku: `${url}/keys` } })],
+    [
+      'with its certificate at x5u',
+      (url: string) => ({ iss: 'https://issuer.example', header: { x5u: `${url}/keys` } }),
+    ],
   ])(`${id}: nobody makes the server ask somebody by showing a token, %s`, async (_how, said) => {
-    const { iss, ...header } = said(urlOf(internal));
+    const { iss, header } = said(urlOf(internal));
     const token = await new SignJWT({ aud: 'weir', sub: 'somebody' })
       .setProtectedHeader({ alg: 'ES256', kid: 'one', ...header })
       .setIssuer(iss)

@@ -207,7 +207,7 @@ function bodyOf(key: string, metadata: Readonly<Record<string, unknown>>): objec
 }
 
 describe('CVE-2022-31666 to CVE-2022-31671 Harbor: objects of another project', () => {
-  const ids = 'CVE-2022-31666…31671 Harbor';
+  const ids = 'CVE-2022-31666…31671 Harbor, CVE-2026-109195 Quay';
 
   test(`${ids}: every namespaced resource with objects is in the table`, () => {
     const keys = registry.running.app.resources.filter(isStored).map(keyOf);

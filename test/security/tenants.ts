@@ -45,7 +45,7 @@ export async function ask(
 ): Promise<ApiAnswer> {
   const response = await registry.api(path, init);
   const text = await response.text();
-  const isJson = /^application\/json/.test(response.headers.get('Content-Type') ?? '');
+  const isJson = (response.headers.get('Content-Type') ?? '').startsWith('application/json');
   return { status: response.status, text, json: isJson ? (JSON.parse(text) as ApiAnswer['json']) : undefined };
 }
 

@@ -169,7 +169,7 @@ export class OidcIssuer {
       sendJson(response, 401, { error: 'invalid_client' });
       return;
     }
-    if (issued?.redirectUri !== form.get('redirect_uri') || issued?.challenge !== challenge) {
+    if (issued?.redirectUri !== form.get('redirect_uri') || issued.challenge !== challenge) {
       sendJson(response, 400, { error: 'invalid_grant' });
       return;
     }
