@@ -83,6 +83,7 @@ const tables: Readonly<Record<RoleName, Table>> = {
     limitranges: read,
     resourcequotas: read,
     serviceaccounts: read,
+    'trustrules.weir.dev': read,
   },
   'registry-editor': {
     ...loggedIn,
@@ -103,6 +104,7 @@ const tables: Readonly<Record<RoleName, Table>> = {
     secrets: all,
     serviceaccounts: all,
     'serviceaccounts/token': 'create',
+    'trustrules.weir.dev': read,
   },
   'registry-admin': {
     ...loggedIn,
@@ -117,6 +119,7 @@ const tables: Readonly<Record<RoleName, Table>> = {
     'localresourceaccessreviews.authorization.openshift.io': 'create',
     'localsubjectaccessreviews.authorization.openshift.io': 'create',
     'subjectrulesreviews.authorization.openshift.io': 'create',
+    'trustrules.weir.dev': all,
   },
   'project-admin': {
     ...loggedIn,
@@ -136,6 +139,7 @@ const tables: Readonly<Record<RoleName, Table>> = {
     'localresourceaccessreviews.authorization.openshift.io': 'create',
     'localsubjectaccessreviews.authorization.openshift.io': 'create',
     'subjectrulesreviews.authorization.openshift.io': 'create',
+    'trustrules.weir.dev': all,
   },
   'cluster-reader': {
     ...loggedIn,
@@ -161,6 +165,7 @@ const tables: Readonly<Record<RoleName, Table>> = {
     'identities.user.openshift.io': read,
     'users.user.openshift.io': read,
     'auditrecords.weir.dev': 'get list',
+    'trustrules.weir.dev': read,
   },
   /** Everything there is: what is missing here fails the first test below. */
   'cluster-admin': {
@@ -198,6 +203,7 @@ const tables: Readonly<Record<RoleName, Table>> = {
     'oauthclients.oauth.openshift.io': all,
     'useroauthaccesstokens.oauth.openshift.io': 'delete get list watch',
     'auditrecords.weir.dev': 'get list',
+    'trustrules.weir.dev': all,
   },
 };
 const roleNames = Object.keys(tables) as RoleName[];
@@ -221,6 +227,14 @@ const bodies: Readonly<Record<string, object>> = {
     metadata: { name: 'local:nothing-here' },
     providerName: 'local',
     providerUserName: 'nothing-here',
+  },
+  'trustrules.weir.dev': {
+    spec: {
+      issuer: 'https://ci.example',
+      audience: 'weir',
+      claims: [{ claim: 'sub', value: 'team' }],
+      serviceAccountName: 'builder',
+    },
   },
   'tokenreviews.authentication.k8s.io': { spec: { token: 'none' } },
   'localsubjectaccessreviews.authorization.k8s.io': {

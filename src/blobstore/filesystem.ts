@@ -53,6 +53,8 @@ export class FilesystemBlobStore implements BlobStore {
       this.#appended.set(upload, file);
       return { appendedBytes: sink.appendedBytes, interrupted };
     } catch (error) {
+      // What was refused takes no space. Should this fail too, the next append leaves nothing of it.
+      await file.truncate(options.offset).catch(() => undefined);
       await file.close();
       throw error;
     }

@@ -88,7 +88,7 @@ describe('a role or binding is refused', () => {
         name: 'that binds another kind',
         resource: 'rolebindings',
         body: { roleRef: { kind: 'Group', name: 'x' } },
-        causes: ['roleRef.kind: Invalid value: Invalid option: expected one of "ClusterRole"|"Role"'],
+        causes: ['roleRef.kind: Unsupported value: supported values: "ClusterRole", "Role"'],
       },
       {
         name: 'with subjects that cannot be',

@@ -101,6 +101,15 @@ describe('a folder of blobs', () => {
     await rm(join(folder, 'uploads', upload));
   });
 
+  test('keeps nothing of an append that failed, and all of what came before it', async () => {
+    const upload = randomBytes(20).toString('hex');
+    await append(upload, Buffer.from('kept'));
+    const refused = { offset: 4, observer: createHash('sha256'), maxBytes: 2 * 1024 * 1024 };
+    const pieces = [randomBytes(2 * 1024 * 1024), Buffer.from('x')];
+    await expect(store.append(upload, Readable.from(pieces), refused)).rejects.toThrow(RangeError);
+    expect(await readFile(join(folder, 'uploads', upload), 'utf8')).toBe('kept');
+  });
+
   test.each([
     { name: 'an append and its sync', end: (upload: string) => store.sync(upload) },
     { name: 'an append and its finish', end: (upload: string) => store.finish(upload, 1) },

@@ -132,6 +132,18 @@ test('a session that was only opened need not be in the synced database, and not
   ]);
 });
 
+test('an audit record need not be synced, and nothing else is spared for it', () => {
+  const header = writeRow;
+  const record = `7 1.0 pwrite64(19</d/weir.sqlite-wal>, "admin PUT /v2/a/blobs/uploads/${id}", 4096, 24) = 4096`;
+  const row = `7 1.0 pwrite64(19</d/weir.sqlite-wal>, "ab/${id}", 4096, 24) = 4096`;
+  const before = [request, writeBytes, syncBytes, rename, syncFolder];
+  const missing = [{ missing: 'the sync of the database' }];
+  expect(check([...before, header, row, syncDatabase, header, record, answer]).violations).toEqual([]);
+  expect(check([...before, header, row, header, record, answer]).violations).toMatchObject(missing);
+  expect(check([...before, header, record, header, row, answer]).violations).toMatchObject(missing);
+  expect(check([...before, header, record, syncDatabase, header, row, answer]).violations).toMatchObject(missing);
+});
+
 test('bytes that are told to be received must be synced', () => {
   const lines = [request, writeBytes, syncBytes, writeRow, syncDatabase, progressAnswer];
   expect(check(lines)).toMatchObject({ violations: [], progress: 1 });

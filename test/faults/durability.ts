@@ -181,13 +181,15 @@ function checkProgress(
 
 /**
  * Whether every change of the database before an answer was synced by then. A session that was only opened need not be:
- * as many commits may be open as there were sessions being opened.
+ * as many commits may be open as there were sessions being opened. Nor need audit records, whose loss takes nothing from
+ * the client.
  */
 function isCommitted(log: FileHistory, answer: Acknowledgement, answers: readonly Acknowledgement[]): boolean {
   const syncs = log.syncs.filter(({ end }) => end < answer.begin);
   const synced = Math.max(-1, ...syncs.map(({ begin }) => begin));
   const open = log.changes.filter(({ begin, end }) => end > synced && begin < answer.begin);
-  const commits = open.filter(isCommitFrame);
+  const paths = answers.filter(({ requested }) => requested < answer.begin).map(pathOf);
+  const commits = commitsOf(open).filter((commit) => !isAuditRecord(commit, paths));
   // Without a commit at its end, what was written does not count yet, for nobody.
   if (commits.length === 0) return syncs.length > 0;
   const openings = answers.filter(
@@ -195,9 +197,38 @@ function isCommitted(log: FileHistory, answer: Acknowledgement, answers: readonl
       other !== answer &&
       /^POST \S+\/blobs\/uploads/.test(other.requestLine) &&
       other.requested < answer.begin &&
-      other.begin > commits[0]!.begin,
+      other.begin > commits[0]![0]!.begin,
   );
   return syncs.length > 0 && commits.length <= openings.length;
+}
+
+/** The changes of each commit that is whole, from its first frame to the page of its last one. */
+function commitsOf(changes: readonly SystemCall[]): SystemCall[][] {
+  const commits: SystemCall[][] = [];
+  let frames: SystemCall[] = [];
+  for (const change of changes) {
+    const last = commits.at(-1);
+    // The page comes after the header that says that its frame ends a commit.
+    if (frames.length === 0 && last !== undefined && isCommitFrame(last.at(-1)!) && !isFrameHeader(change)) {
+      last.push(change);
+      continue;
+    }
+    frames.push(change);
+    if (!isCommitFrame(change)) continue;
+    commits.push(frames);
+    frames = [];
+  }
+  return commits;
+}
+
+/** Paths of requests are written down nowhere else. */
+function isAuditRecord(commit: readonly SystemCall[], paths: readonly string[]): boolean {
+  return commit.some((change) => paths.some((text) => stringParameters(change)[0]?.includes(text)));
+}
+
+/** Of a request, without its query. */
+function pathOf({ requestLine }: Acknowledgement): string {
+  return requestLine.replace(/^\S+ /, '').replace(/\?.*$/, '');
 }
 
 /**
@@ -232,7 +263,11 @@ function isOwnCommitSynced(
 /** SQLite File Format, "WAL Frame Header Format": 24 bytes, of which the second four are not zero in a commit. */
 function isCommitFrame(call: SystemCall): boolean {
   const [header = ''] = stringParameters(call);
-  return call.result === 24 && header.length === 24 && header.slice(4, 8) !== '\0\0\0\0';
+  return isFrameHeader(call) && header.length === 24 && header.slice(4, 8) !== '\0\0\0\0';
+}
+
+function isFrameHeader({ result }: SystemCall): boolean {
+  return result === 24;
 }
 
 function isOpening({ status, requestLine, headers }: Acknowledgement): boolean {

@@ -6,6 +6,7 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { loadConfig } from '../../src/config.js';
 import { startRegistry, type RunningRegistry } from '../../src/serve.js';
+import { OidcIssuer } from '../support/oidc-issuer.js';
 import { authorizationOf, type Identity } from '../support/registry.js';
 import { startTimeout } from './tenants.js';
 
@@ -15,7 +16,8 @@ const id = 'CVE-2025-48374 zot';
 const secrets = new Map<string, string>([
   ['password', 'Passw0rd-of-admin'],
   ['wrong password', 'Wr0ng-passw0rd'],
-  ['secret of the identity provider', 'S3cret-of-the-provider'],
+  ['access token of the identity provider', 'at-of-the-provider'],
+  ['wrong code of the identity provider', 'Wr0ng-c0de-of-the-provider'],
   ['key of secrets', Buffer.alloc(32, 'k3y').toString('base64')],
   ['text of a secret', 'T3xt-of-a-secret'],
   ['data of a secret', Buffer.from('D4ta-of-a-secret').toString('base64')],
@@ -40,6 +42,7 @@ function forms(secret: string): readonly string[] {
 describe('secrets', () => {
   let folder: string;
   let registry: RunningRegistry;
+  let issuer: OidcIssuer;
   const lines: string[] = [];
   const errors: string[] = [];
   let audit: string;
@@ -48,6 +51,8 @@ describe('secrets', () => {
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'weir-test-'));
+    issuer = await OidcIssuer.start();
+    secrets.set('secret of the identity provider', issuer.client.secret);
     const config = loadConfig(
       { path: join(folder, 'weir.yaml'), required: false },
       {
@@ -55,7 +60,9 @@ describe('secrets', () => {
         WEIR_DATA_DIR: folder,
         WEIR_TLS_MODE: 'off',
         WEIR_ADMIN_PASSWORD: secretOf('password'),
-        WEIR_OIDC_CLIENT_SECRET: secretOf('secret of the identity provider'),
+        WEIR_OIDC_ISSUER: issuer.url,
+        WEIR_OIDC_CLIENT_ID: issuer.client.id,
+        WEIR_OIDC_CLIENT_SECRET: issuer.client.secret,
         WEIR_SECRETS_KEYS: secretOf('key of secrets'),
         WEIR_AUDIT_FILE: join(folder, 'audit.jsonl'),
         WEIR_LOG_LEVEL: 'trace',
@@ -70,7 +77,10 @@ describe('secrets', () => {
     await registry.stop();
     audit = await readFile(join(folder, 'audit.jsonl'), 'utf8');
   }, startTimeout);
-  afterAll(() => rm(folder, { recursive: true, force: true }));
+  afterAll(async () => {
+    await issuer.stop();
+    await rm(folder, { recursive: true, force: true });
+  });
 
   /** Sends a request; a body that is an object is sent as JSON. What an error says is kept. */
   async function send(
@@ -95,6 +105,30 @@ describe('secrets', () => {
     });
     if (response.status >= 400) errors.push(await response.clone().text(), JSON.stringify([...response.headers]));
     return response;
+  }
+
+  /** Signs in with the identity provider: first as it should be, then with what it never said. */
+  async function signIn(): Promise<void> {
+    issuer.claims = { sub: 'subject-1', preferred_username: 'ada' };
+    for (const isRight of [true, false]) {
+      const page = await send('GET', '/oauth/token/request', 'nobody');
+      const cookies = page.headers.getSetCookie().map((line) => line.split(';')[0]!);
+      const csrf = cookies[0]!.slice(cookies[0]!.indexOf('=') + 1);
+      const begin = await send('POST', '/oauth/login/oidc', 'nobody', new URLSearchParams({ csrf, request: '' }), {
+        Cookie: cookies.join('; '),
+      });
+      cookies.push(...begin.headers.getSetCookie().map((line) => line.split(';')[0]!));
+      const [, url = ''] = /<a href="([^"]+)"/.exec(await begin.text()) ?? [];
+      const away = await fetch(url.replaceAll('&amp;', '&'), { redirect: 'manual' });
+      const back = new URL(away.headers.get('Location')!);
+      const code = isRight ? back.searchParams.get('code')! : secretOf('wrong code of the identity provider');
+      back.searchParams.set('code', code);
+      if (isRight) secrets.set('code of the identity provider', code);
+      const end = await send('GET', back.pathname + back.search, 'nobody', undefined, { Cookie: cookies.join('; ') });
+      const [, token] = /--token=(\S+)/.exec(await end.text()) ?? [];
+      expect({ isRight, hasToken: token !== undefined }).toEqual({ isRight, hasToken: isRight });
+      if (token !== undefined) secrets.set('API token of a sign-in', token);
+    }
   }
 
   /** Every secret, in every place where somebody may put it. */
@@ -164,6 +198,8 @@ describe('secrets', () => {
     const redeemed = (await (await redeem({})).json()) as { access_token: string };
     secrets.set('API token for a code', redeemed.access_token);
     await redeem({});
+
+    await signIn();
 
     // The registry's tokens.
     const offline = await send('GET', '/auth/token?offline_token=true&scope=repository:team/app:pull,push', admin);
@@ -295,7 +331,7 @@ describe('secrets', () => {
   }
 
   test(`${id}: the talk went everywhere it was to go`, () => {
-    expect(secrets.size).toBe(27);
+    expect(secrets.size).toBe(31);
     for (const secret of secrets.values()) expect(secret.length).toBeGreaterThan(10);
     expect(lines.length).toBeGreaterThan(100);
     expect(errors.length).toBeGreaterThan(100);

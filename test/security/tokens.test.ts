@@ -1,4 +1,4 @@
-import { createHmac, createPublicKey, generateKeyPairSync, KeyObject, sign } from 'node:crypto';
+import { createHmac, createPublicKey, generateKeyPairSync, KeyObject, sign, type JsonWebKey } from 'node:crypto';
 import { createServer, type Server } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
@@ -14,7 +14,9 @@ let registry: TestRegistry;
 /** Somewhere a header may point to; nobody must ever look. */
 let elsewhere: Server;
 let visits = 0;
-let own: { readonly id: string; readonly key: KeyObject; readonly publicJwk: Readonly<Record<string, unknown>> };
+/** Our keys: those of registry tokens, and those of service accounts. */
+let ofRegistry: KeyObject;
+let ofAccounts: KeyObject;
 /** Good tokens, and where they open something. */
 let registryToken: string;
 let accountToken: string;
@@ -25,12 +27,11 @@ beforeAll(async () => {
   await registry.bind({ kind: 'ServiceAccount', namespace: 'red', name: 'default' }, 'view', 'red');
   registryToken = await registry.token(['repository:red/app:pull,push,delete']);
   accountToken = await serviceAccountToken(registry, 'red', 'default');
-  const { id, key } = await (await SigningKeys.open(join(registry.dataDir, 'keys'))).current();
-  const { keys } = (await (await registry.fetch('/auth/keys')).json()) as { keys: Record<string, unknown>[] };
-  own = { id, key: KeyObject.from(key), publicJwk: keys[0]! };
+  ofRegistry = await currentKey('keys');
+  ofAccounts = await currentKey('keys', 'service-accounts');
   elsewhere = createServer((_request, response) => {
     visits += 1;
-    response.end(JSON.stringify({ keys: [{ ...attackerJwk, kid: own.id }] }));
+    response.end(JSON.stringify({ keys: [attackerJwk] }));
   }).listen(0, '127.0.0.1');
   await once(elsewhere, 'listening');
 }, startTimeout);
@@ -38,6 +39,11 @@ afterAll(async () => {
   elsewhere.close();
   await registry.stop();
 });
+
+async function currentKey(...folder: readonly string[]): Promise<KeyObject> {
+  const { key } = await (await SigningKeys.open(join(registry.dataDir, ...folder))).current();
+  return KeyObject.from(key);
+}
 
 const attacker = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const attackerRsa = generateKeyPairSync('rsa', { modulusLength: 2048 });
@@ -58,14 +64,22 @@ function es256(key: KeyObject): (input: string) => Buffer {
 }
 
 const byAttacker = es256(attacker.privateKey);
-const byOwnKey = (input: string) => es256(own.key)(input);
 const hs256 = (secret: string | Buffer) => (input: string) => createHmac('sha256', secret).update(input).digest();
 
+/** The key that a token was signed with, and the one that we sign other tokens with. */
+interface OwnKeys {
+  readonly right: KeyObject;
+  readonly other: KeyObject;
+}
+
 /** A forgery of a token: from what the good one says, which is all that its forger may change. */
-type Forge = (header: Header, claims: JWTPayload) => string;
+type Forge = (header: Header, claims: JWTPayload, own: OwnKeys) => string;
 
 const forgeries: Readonly<Record<string, Forge>> = {
   'another key under our kid': (header, claims) => jws(header, claims, byAttacker),
+  'our key for other tokens': (header, claims, own) => jws(header, claims, es256(own.other)),
+  'our key for other tokens, under no kid': ({ kid: _kid, ...header }, claims, own) =>
+    jws(header, claims, es256(own.other)),
   'its key in jwk, under our kid': (header, claims) => jws({ ...header, jwk: attackerJwk }, claims, byAttacker),
   'its key in jwk, under a kid of its own': (header, claims) =>
     jws({ ...header, kid: 'mine', jwk: { ...attackerJwk, kid: 'mine' } }, claims, byAttacker),
@@ -79,46 +93,55 @@ const forgeries: Readonly<Record<string, Forge>> = {
       claims,
       byAttacker,
     ),
-  'a kid that is a path': (header, claims) => jws({ ...header, kid: `../keys/${own.id}` }, claims, byOwnKey),
-  'a kid that is a file name': (header, claims) => jws({ ...header, kid: `${own.id}.json` }, claims, byOwnKey),
-  'a kid that is no text': (header, claims) => jws({ ...header, kid: { toString: own.id } }, claims, byOwnKey),
-  'no kid': ({ kid: _kid, ...header }, claims) => jws(header, claims, byOwnKey),
+  'a kid that is a path': (header, claims, own) =>
+    jws({ ...header, kid: `../keys/${String(header['kid'])}` }, claims, es256(own.right)),
+  'a kid that is a file name': (header, claims, own) =>
+    jws({ ...header, kid: `${String(header['kid'])}.json` }, claims, es256(own.right)),
+  'a kid that is no text': (header, claims, own) => jws({ ...header, kid: [header['kid']] }, claims, es256(own.right)),
+  'no kid': ({ kid: _kid, ...header }, claims, own) => jws(header, claims, es256(own.right)),
   'alg none and no signature': (header, claims) => jws({ ...header, alg: 'none' }, claims, () => ''),
   'alg None and no signature': (header, claims) => jws({ ...header, alg: 'None' }, claims, () => ''),
-  'alg none and our signature': (header, claims) => jws({ ...header, alg: 'none' }, claims, byOwnKey),
-  'no alg': ({ alg: _alg, ...header }, claims) => jws(header, claims, byOwnKey),
+  'alg none and our signature': (header, claims, own) => jws({ ...header, alg: 'none' }, claims, es256(own.right)),
+  'no alg': ({ alg: _alg, ...header }, claims, own) => jws(header, claims, es256(own.right)),
   'no signature': (header, claims) => jws(header, claims, () => ''),
   'a signature of zeros (CVE-2022-21449)': (header, claims) => jws(header, claims, () => Buffer.alloc(64)),
-  'our signature in DER': (header, claims) =>
-    jws(header, claims, (input) => sign('sha256', Buffer.from(input), own.key)),
-  'HS256 with our public key in JSON for a secret': (header, claims) =>
-    jws({ ...header, alg: 'HS256' }, claims, hs256(JSON.stringify(own.publicJwk))),
-  'HS256 with our public key in PEM for a secret': (header, claims) =>
-    jws({ ...header, alg: 'HS256' }, claims, hs256(ownPem())),
-  'HS256 with the x of our public key for a secret': (header, claims) =>
-    jws({ ...header, alg: 'HS256' }, claims, hs256(Buffer.from(String(own.publicJwk['x']), 'base64url'))),
+  'our signature in DER': (header, claims, own) =>
+    jws(header, claims, (input) => sign('sha256', Buffer.from(input), own.right)),
+  'HS256 with our public key in JSON for a secret': (header, claims, own) =>
+    jws({ ...header, alg: 'HS256' }, claims, hs256(JSON.stringify(jwkOf(own.right)))),
+  'HS256 with our public key in PEM for a secret': (header, claims, own) =>
+    jws({ ...header, alg: 'HS256' }, claims, hs256(pemOf(own.right))),
+  'HS256 with the x of our public key for a secret': (header, claims, own) =>
+    jws({ ...header, alg: 'HS256' }, claims, hs256(Buffer.from(jwkOf(own.right).x!, 'base64url'))),
   'HS256 with nothing for a secret': (header, claims) => jws({ ...header, alg: 'HS256' }, claims, hs256('')),
   'RS256 with a key of its own': (header, claims) =>
     jws({ ...header, alg: 'RS256' }, claims, (input) => sign('sha256', Buffer.from(input), attackerRsa.privateKey)),
-  'a crit that nobody knows': (header, claims) => jws({ ...header, crit: ['weir'], weir: true }, claims, byOwnKey),
-  'a crit for a header that is not there': (header, claims) => jws({ ...header, crit: ['b64'] }, claims, byOwnKey),
-  'a payload that is not encoded (RFC 7797)': (header, claims) =>
-    jws({ ...header, b64: false, crit: ['b64'] }, claims, byOwnKey),
-  'an empty crit': (header, claims) => jws({ ...header, crit: [] }, claims, byOwnKey),
-  'another typ': (header, claims) => jws({ ...header, typ: 'at+jwt' }, claims, byOwnKey),
-  'no typ': ({ typ: _typ, ...header }, claims) => jws(header, claims, byOwnKey),
-  'another audience': (header, claims) => jws(header, { ...claims, aud: 'weir-elsewhere' }, byOwnKey),
-  'another issuer': (header, claims) => jws(header, { ...claims, iss: 'https://weir.example' }, byOwnKey),
-  'no audience': (header, { aud: _aud, ...claims }) => jws(header, claims, byOwnKey),
-  'no expiry': (header, { exp: _exp, ...claims }) => jws(header, claims, byOwnKey),
-  'an expiry in the past': (header, claims) => jws(header, { ...claims, exp: 1_700_000_000 }, byOwnKey),
-  'an expiry that is a text': (header, claims) =>
-    jws(header, { ...claims, exp: '4000000000' as unknown as number }, byOwnKey),
-  'a beginning in the future': (header, claims) => jws(header, { ...claims, nbf: 4_000_000_000 }, byOwnKey),
+  'a crit that nobody knows': (header, claims, own) =>
+    jws({ ...header, crit: ['weir'], weir: true }, claims, es256(own.right)),
+  'a crit for a header that is not there': (header, claims, own) =>
+    jws({ ...header, crit: ['b64'] }, claims, es256(own.right)),
+  'a payload that is not encoded (RFC 7797)': (header, claims, own) =>
+    jws({ ...header, b64: false, crit: ['b64'] }, claims, es256(own.right)),
+  'an empty crit': (header, claims, own) => jws({ ...header, crit: [] }, claims, es256(own.right)),
+  'another typ': (header, claims, own) => jws({ ...header, typ: 'at+jwt' }, claims, es256(own.right)),
+  'no typ': ({ typ: _typ, ...header }, claims, own) => jws(header, claims, es256(own.right)),
+  'another audience': (header, claims, own) => jws(header, { ...claims, aud: 'weir-elsewhere' }, es256(own.right)),
+  'another issuer': (header, claims, own) => jws(header, { ...claims, iss: 'https://weir.example' }, es256(own.right)),
+  'no audience': (header, { aud: _aud, ...claims }, own) => jws(header, claims, es256(own.right)),
+  'no expiry': (header, { exp: _exp, ...claims }, own) => jws(header, claims, es256(own.right)),
+  'an expiry in the past': (header, claims, own) => jws(header, { ...claims, exp: 1_700_000_000 }, es256(own.right)),
+  'an expiry that is a text': (header, claims, own) =>
+    jws(header, { ...claims, exp: '4000000000' as unknown as number }, es256(own.right)),
+  'a beginning in the future': (header, claims, own) =>
+    jws(header, { ...claims, nbf: 4_000_000_000 }, es256(own.right)),
 };
 
-function ownPem(): string {
-  return createPublicKey(own.key).export({ format: 'pem', type: 'spki' }).toString();
+function pemOf(key: KeyObject): string {
+  return createPublicKey(key).export({ format: 'pem', type: 'spki' }).toString();
+}
+
+function jwkOf(key: KeyObject): JsonWebKey {
+  return createPublicKey(key).export({ format: 'jwk' });
 }
 
 function placeOf(server: Server): string {
@@ -126,19 +149,24 @@ function placeOf(server: Server): string {
 }
 
 describe('CVE-2025-24976 distribution: keys in a token are never looked at', () => {
-  const opens: Readonly<Record<string, { readonly good: () => string; readonly path: string }>> = {
-    'a registry token': { good: () => registryToken, path: '/v2/red/app/manifests/v1' },
-    'a service account token at the API': { good: () => accountToken, path: '/api/v1/namespaces/red/configmaps' },
-    'a service account token at the registry': { good: () => accountToken, path: '/v2/red/app/manifests/v1' },
+  const account = { good: () => accountToken, own: () => ({ right: ofAccounts, other: ofRegistry }) };
+  const opens = {
+    'a registry token': {
+      good: () => registryToken,
+      own: () => ({ right: ofRegistry, other: ofAccounts }),
+      path: '/v2/red/app/manifests/v1',
+    },
+    'a service account token at the API': { ...account, path: '/api/v1/namespaces/red/configmaps' },
+    'a service account token at the registry': { ...account, path: '/v2/red/app/manifests/v1' },
   };
-  for (const [kind, { good, path }] of Object.entries(opens)) {
+  for (const [kind, { good, own, path }] of Object.entries(opens)) {
     test(`CVE-2025-24976 distribution: ${kind} that is made again with our key is good, so that forgeries fail by what is wrong with them`, async () => {
-      const token = jws(decodeProtectedHeader(good()), decodeJwt(good()), byOwnKey);
+      const token = jws(decodeProtectedHeader(good()), decodeJwt(good()), es256(own().right));
       expect((await registry.fetch(path, { as: { token } })).status).toBe(200);
     });
 
     test.each(Object.keys(forgeries))(`CVE-2025-24976 distribution: ${kind} with %s is refused`, async (name) => {
-      const token = forgeries[name]!(decodeProtectedHeader(good()), decodeJwt(good()));
+      const token = forgeries[name]!(decodeProtectedHeader(good()), decodeJwt(good()), own());
       expect((await registry.fetch(path, { as: { token } })).status).toBe(401);
       const asPassword: Identity = { name: 'anybody', password: token };
       const traded = await registry.fetch('/auth/token?scope=repository:red/app:pull', { as: asPassword });

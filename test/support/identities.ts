@@ -55,8 +55,12 @@ export async function apiTokenFor(registry: TestRegistry, who: Credentials, life
 
 /** All that a signed token says, signed anew by the registry's own key. @param expiresIn seconds from now */
 export async function signedAgain(registry: TestRegistry, token: string, expiresIn: number): Promise<string> {
-  const keys = await SigningKeys.open(join(registry.dataDir, 'keys'));
-  return signLike(token, (await keys.current()).key, expiresIn);
+  const { kid } = decodeProtectedHeader(token);
+  for (const folder of ['keys', 'keys/service-accounts']) {
+    const { id, key } = await (await SigningKeys.open(join(registry.dataDir, folder))).current();
+    if (id === kid) return signLike(token, key, expiresIn);
+  }
+  throw new Error('the token was not signed by the registry');
 }
 
 /** All that a signed token says, under the name of the registry's key, signed by another. */
