@@ -31,6 +31,7 @@ import { secretResource } from './projects/secrets.js';
 import { ServiceAccountSecrets } from './projects/service-account-secrets.js';
 import { serviceAccountResource } from './projects/service-accounts.js';
 import { workloadResources } from './projects/workloads.js';
+import { imageStreamResource } from './streams/image-streams.js';
 
 /** What the resources of the API are kept in and decided by. */
 export interface ApiPartsOptions {
@@ -87,6 +88,7 @@ export async function makeApiParts(options: ApiPartsOptions): Promise<ApiParts> 
     ...userResources(store, users),
     ...oauthResources(store),
     trustRuleResource(store),
+    imageStreamResource({ repositories, objects: store, publicUrl: config.publicUrl }),
     auditRecordResource(options.auditRecords),
   ];
   return {

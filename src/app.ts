@@ -216,7 +216,11 @@ export async function createApp({ config, version, db, store, log, metrics, stop
 
   const koa = new Koa();
   koa.use(requestLog(log, metrics));
-  koa.use(auditTrail(audit, { loginPaths: [tokenPath, '/oauth/token', '/oauth/login', `/oauth/callback/${config.oidc.name}`] }));
+  koa.use(
+    auditTrail(audit, {
+      loginPaths: [tokenPath, '/oauth/token', '/oauth/login', `/oauth/callback/${config.oidc.name}`],
+    }),
+  );
   koa.use(ociErrors);
   koa.use(requireHost);
   // It looks at its paths itself, and refuses in its own form.

@@ -45,7 +45,9 @@ export class AccessTokens {
     this.#now = now;
   }
 
-  async issue(wish: AccessTokenWish): Promise<{ readonly token: string; readonly name: string; readonly expiresAt: Date }> {
+  async issue(
+    wish: AccessTokenWish,
+  ): Promise<{ readonly token: string; readonly name: string; readonly expiresAt: Date }> {
     const token = prefix + randomBytes(32).toString('base64url');
     const name = accessTokenName(token)!;
     const now = this.#now();
@@ -59,7 +61,13 @@ export class AccessTokens {
       userName: wish.user.name,
       userUID: wish.user.uid,
     };
-    const write = { kind: 'create', resource: accessTokensResource, object, lookups: [wish.user.name], expiresAt } as const;
+    const write = {
+      kind: 'create',
+      resource: accessTokensResource,
+      object,
+      lookups: [wish.user.name],
+      expiresAt,
+    } as const;
     const result = await this.#store.commit([write]);
     if (result.kind === 'refused') throw new Error(`an access token could not be stored: ${result.reason}`);
     return { token, name, expiresAt };
@@ -68,8 +76,7 @@ export class AccessTokens {
   /** The object of a token by its name; undefined when it was revoked or has expired. */
   async find(name: string): Promise<AccessTokenObject | undefined> {
     return (await this.#store.find({ resource: accessTokensResource, namespace: '', name })) as
-      | AccessTokenObject
-      | undefined;
+      AccessTokenObject | undefined;
   }
 
   /** @returns false when there is no such token */

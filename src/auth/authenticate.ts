@@ -44,7 +44,9 @@ export class Authenticator {
       }
       case 'basic': {
         const { name, password } = parseBasic(credentials);
-        const principal = isToken(password) ? await this.#token(password) : await this.password(name, password, address);
+        const principal = isToken(password)
+          ? await this.#token(password)
+          : await this.password(name, password, address);
         return principal === undefined ? { kind: 'refused', scheme: 'basic' } : { kind: 'known', principal };
       }
       default:

@@ -31,4 +31,3 @@ export class HtpasswdFile {
     return [...refused, ...taken.map((name) => ({ line: 0, reason: `user ${name} is not from the file` }))];
   }
 }
-

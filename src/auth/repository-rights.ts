@@ -1,12 +1,6 @@
 import type { RepositoryName } from '../oci/repository-name.js';
 import { projectOf } from '../oci/repository-name.js';
-import {
-  catalogRequest,
-  createRequest,
-  pruneRequest,
-  repositoryRequests,
-  type RepositoryAction,
-} from './authorize.js';
+import { catalogRequest, createRequest, pruneRequest, repositoryRequests, type RepositoryAction } from './authorize.js';
 import type { AccessPolicy } from './policy.js';
 import type { Principal } from './principal.js';
 import type { AccessRequest } from './rules.js';

@@ -87,7 +87,9 @@ export function tokenRoutes(router: Router, options: TokenRoutesOptions): void {
   router.get([tokenPath, '/openshift/token'], async (ctx) => {
     // Nothing narrower than a password buys a token: a token could otherwise be renewed for ever.
     const header = ctx.get('Authorization');
-    const authentication = /^bearer /i.test(header) ? undefined : await authenticator.authenticate(header, addressOf(ctx));
+    const authentication = /^bearer /i.test(header)
+      ? undefined
+      : await authenticator.authenticate(header, addressOf(ctx));
     if (authentication?.kind !== 'known') {
       throw new OciError('UNAUTHORIZED', 'the user name or the password is wrong', {
         headers: { 'WWW-Authenticate': 'Basic realm="weir"' },
@@ -120,7 +122,8 @@ export function tokenRoutes(router: Router, options: TokenRoutesOptions): void {
       ctx.state['principal'] = principal;
       const access = await accessOf(principal, [fields.scope], options);
       const issued = await tokens.issue(principal, access);
-      const offline = fields.access_type === 'offline' && principal.basis.kind === 'password' && fields.grant_type === 'password';
+      const offline =
+        fields.access_type === 'offline' && principal.basis.kind === 'password' && fields.grant_type === 'password';
       sendToken(ctx, {
         access_token: issued.token,
         token_type: 'Bearer',
@@ -175,7 +178,8 @@ async function readForm(ctx: Context): Promise<z.infer<typeof form>> {
   const fields = form.safeParse(Object.fromEntries(new URLSearchParams(body.toString('utf8'))));
   if (fields.success) return fields.data;
   const wrong = fields.error.issues[0]!.path.join('.');
-  if (wrong === 'grant_type') throw new GrantError('unsupported_grant_type', `expected password, refresh_token or ${tokenExchange}`);
+  if (wrong === 'grant_type')
+    throw new GrantError('unsupported_grant_type', `expected password, refresh_token or ${tokenExchange}`);
   throw new GrantError('invalid_request', `${wrong} is not valid`);
 }
 
@@ -216,11 +220,7 @@ function scopeText(access: readonly TokenAccess[]): string {
   return access.map(({ type, name, actions }) => `${type}:${name}:${actions.join(',')}`).join(' ');
 }
 
-async function redeem(
-  options: TokenRoutesOptions,
-  fields: z.infer<typeof form>,
-  address: string,
-): Promise<Principal> {
+async function redeem(options: TokenRoutesOptions, fields: z.infer<typeof form>, address: string): Promise<Principal> {
   if (fields.grant_type === 'password') {
     const { username = '', password = '' } = fields;
     const credentials = Buffer.from(`${username}:${password}`).toString('base64');

@@ -42,7 +42,8 @@ export async function requireAccess(access: ApiAccess, principal: Principal, req
   }
   const { verb, group, resource, namespace, name = '' } = request;
   const [plural = ''] = resource.split('/');
-  const where = namespace === undefined || namespace === '' ? 'at the cluster scope' : `in the namespace "${namespace}"`;
+  const where =
+    namespace === undefined || namespace === '' ? 'at the cluster scope' : `in the namespace "${namespace}"`;
   throw forbidden(
     { group, plural },
     name,

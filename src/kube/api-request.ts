@@ -7,13 +7,7 @@ import { isJsonObject, type JsonValue } from './json.js';
 import { patchTypeOf, type PatchType } from './patch.js';
 import { decodeProtobuf, isProtobuf } from './protobuf.js';
 import type { ListQuery, RemoveOptions, Resource } from './resource.js';
-import {
-  matchesFields,
-  matchesLabels,
-  parseFieldSelector,
-  parseLabelSelector,
-  requiredName,
-} from './selectors.js';
+import { matchesFields, matchesLabels, parseFieldSelector, parseLabelSelector, requiredName } from './selectors.js';
 
 /** As etcd has it in Kubernetes, and room for base64. */
 const maxBodyBytes = 3 * 1024 * 1024;
@@ -159,6 +153,8 @@ export function listQueryOf(ctx: Context, resource: Resource, name?: string): Li
       matchesLabels(labels, object.metadata.labels) &&
       matchesFields(fields, object),
     name: name ?? requiredName(fields),
-    fields: Object.fromEntries(fields.filter(({ operator }) => operator === '=').map(({ field, value }) => [field, value])),
+    fields: Object.fromEntries(
+      fields.filter(({ operator }) => operator === '=').map(({ field, value }) => [field, value]),
+    ),
   };
 }

@@ -43,10 +43,15 @@ export function toStatusError(error: unknown): StatusError {
     });
   }
   if (error instanceof OciError && error.code === 'TOOMANYREQUESTS') {
-    return new StatusError('TooManyRequests', String(error.detail), { retryAfterSeconds: 5 }, {
-      headers: error.headers,
-      cause: error,
-    });
+    return new StatusError(
+      'TooManyRequests',
+      String(error.detail),
+      { retryAfterSeconds: 5 },
+      {
+        headers: error.headers,
+        cause: error,
+      },
+    );
   }
   if (error instanceof Error && 'code' in error && noSpaceCodes.has(error.code)) {
     return new StatusError('ServiceUnavailable', 'there is no space left; nothing was stored', undefined, {

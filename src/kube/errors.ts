@@ -108,7 +108,7 @@ export function qualifiedName({ group, plural }: GroupResource): string {
 }
 
 function detailsOf({ group, plural }: GroupResource, name: string): StatusDetails {
-  return { name, ...(group !== '' && { group }), kind: plural };
+  return { ...(name !== '' && { name }), ...(group !== '' && { group }), kind: plural };
 }
 
 export function notFound(resource: GroupResource, name: string): StatusError {

@@ -51,7 +51,9 @@ interface ResourceRequest {
 export function apiRoutes(options: ApiOptions): Middleware {
   const discovery = new Discovery(options.resources);
   const openApi = new OpenApi(options.resources);
-  const byPath = new Map(options.resources.map((resource) => [`${apiVersionOf(resource)}/${resource.plural}`, resource]));
+  const byPath = new Map(
+    options.resources.map((resource) => [`${apiVersionOf(resource)}/${resource.plural}`, resource]),
+  );
 
   const answer = async (ctx: Context): Promise<void> => {
     if (/^\/(version|openapi)(\/|$)/.test(ctx.path)) {
@@ -94,9 +96,14 @@ export function apiRoutes(options: ApiOptions): Middleware {
 
 function onlyGet(ctx: Context): void {
   if (ctx.method === 'GET' || ctx.method === 'HEAD') return;
-  throw new StatusError('MethodNotAllowed', 'the server does not allow this method on the requested resource', {}, {
-    headers: { Allow: 'GET, HEAD' },
-  });
+  throw new StatusError(
+    'MethodNotAllowed',
+    'the server does not allow this method on the requested resource',
+    {},
+    {
+      headers: { Allow: 'GET, HEAD' },
+    },
+  );
 }
 
 function unknownPath(): StatusError {
@@ -190,13 +197,13 @@ async function answerResource(
     await answerSubresource(found, path.subresource, verb);
     return;
   }
+  // Of what is not there yet, a single object is simply not found.
+  if (verb !== 'get' && !resource.verbs.includes(verb)) throw notAllowed(verb, resource);
   if (verb === 'watch') {
     await sendWatch(found, options, async () => {
       const again = await access.authenticate(ctx.get('Authorization'));
       if (again?.name !== caller.name) return false;
-      return (
-        isSelfFiltered || access.allows(impersonation === undefined ? again : principal, request)
-      );
+      return isSelfFiltered || access.allows(impersonation === undefined ? again : principal, request);
     });
     return;
   }
@@ -354,11 +361,12 @@ function asResource(resource: Resource, subresource: Subresource): Resource {
 async function patchOf(ctx: Context, resource: Resource, path: ResourcePath, call: Call): Promise<ObjectChange> {
   const { type, patch, fieldValidation } = await readPatch(ctx);
   return (current) => {
-    if (current === undefined) throw new StatusError('NotFound', `${qualifiedName(resource)} "${path.name}" not found`, {
-      name: path.name!,
-      ...(resource.group !== '' && { group: resource.group }),
-      kind: resource.plural,
-    });
+    if (current === undefined)
+      throw new StatusError('NotFound', `${qualifiedName(resource)} "${path.name}" not found`, {
+        name: path.name!,
+        ...(resource.group !== '' && { group: resource.group }),
+        kind: resource.plural,
+      });
     const shown = { apiVersion: apiVersionOf(resource), kind: resource.kind, ...current };
     const patched = applyPatch(type, shown as unknown as JsonObject, patch, resource.mergeStrategies ?? {});
     const object = decodeObject(patched, resource, { fieldValidation, warn: call.warn });
@@ -394,10 +402,14 @@ function checkListVersion(ctx: Context): void {
 }
 
 function notAllowed(verb: Verb, resource: { readonly group: string; readonly plural: string }): StatusError {
-  return new StatusError('MethodNotAllowed', `${verb} is not supported on resources of kind "${qualifiedName(resource)}"`, {
-    ...(resource.group !== '' && { group: resource.group }),
-    kind: resource.plural,
-  });
+  return new StatusError(
+    'MethodNotAllowed',
+    `${verb} is not supported on resources of kind "${qualifiedName(resource)}"`,
+    {
+      ...(resource.group !== '' && { group: resource.group }),
+      kind: resource.plural,
+    },
+  );
 }
 
 function isStatus(object: ApiObject | Status): object is Status {

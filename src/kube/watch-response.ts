@@ -74,13 +74,15 @@ export async function sendWatch(
   let isFirst = true;
   const line = (event: WatchEvent, change?: Change): Buffer => {
     const write = () =>
-      Buffer.from(`${JSON.stringify({
-        type: event.type,
-        object:
-          event.type === 'BOOKMARK'
-            ? bookmarkOf(event, resource)
-            : representation.event(event.object, resource, new Date(), isFirst),
-      })}\n`);
+      Buffer.from(
+        `${JSON.stringify({
+          type: event.type,
+          object:
+            event.type === 'BOOKMARK'
+              ? bookmarkOf(event, resource)
+              : representation.event(event.object, resource, new Date(), isFirst),
+        })}\n`,
+      );
     if (change === undefined || (isFirst && representation.key.startsWith('table'))) {
       const bytes = write();
       if (event.type !== 'BOOKMARK') isFirst = false;

@@ -18,6 +18,7 @@ import type {
   ManifestPush,
   ManifestPushResult,
   Page,
+  RepositoryDescription,
   RepositoryStore,
   StoredManifest,
   TagEvent,
@@ -153,6 +154,61 @@ export class KyselyRepositoryStore implements RepositoryStore {
     }
     if (last !== undefined) query = query.where('name', '>', last as RepositoryName);
     return (await query.execute()).map((row) => row.name);
+  }
+
+  async describeRepository(name: RepositoryName): Promise<RepositoryDescription | undefined> {
+    const row = await this.#db
+      .selectFrom('repository')
+      .select(['id', 'name', 'created_at'])
+      .where('name', '=', name)
+      .executeTakeFirst();
+    return row && (await this.#withTags([row]))[0];
+  }
+
+  async describeRepositories({
+    last,
+    limit,
+    project,
+  }: Page<RepositoryName> & { readonly project?: string }): Promise<readonly RepositoryDescription[]> {
+    let query = this.#db.selectFrom('repository').select(['id', 'name', 'created_at']).orderBy('name').limit(limit);
+    if (last !== undefined) query = query.where('name', '>', last);
+    if (project !== undefined) {
+      const [from, to] = projectRange(project);
+      query = query.where('name', '>=', from).where('name', '<', to);
+    }
+    return this.#withTags(await query.execute());
+  }
+
+  async #withTags(
+    rows: readonly { readonly id: number; readonly name: RepositoryName; readonly created_at: number }[],
+  ): Promise<readonly RepositoryDescription[]> {
+    const tags = new Map<number, { tag: Tag; image: Digest; sequence: number; movedAt: Date }[]>(
+      rows.map(({ id }) => [id, []]),
+    );
+    for (const ids of inBatches(tags.keys())) {
+      const heads = await this.#db
+        .selectFrom('tag')
+        .innerJoin('tag_event', (join) =>
+          join
+            .onRef('tag_event.repository_id', '=', 'tag.repository_id')
+            .onRef('tag_event.tag', '=', 'tag.name')
+            .onRef('tag_event.sequence', '=', 'tag.sequence'),
+        )
+        .select(['tag.repository_id as id', 'tag.name as tag', 'tag.image', 'tag.sequence', 'tag_event.at'])
+        .where('tag.repository_id', 'in', ids)
+        .orderBy('tag.repository_id')
+        .orderBy('tag.name')
+        .execute();
+      for (const { id, tag, image, sequence, at } of heads) {
+        tags.get(id)!.push({ tag, image, sequence, movedAt: new Date(at) });
+      }
+    }
+    return rows.map(({ id, name, created_at }) => ({
+      id,
+      name,
+      createdAt: new Date(created_at),
+      tags: tags.get(id)!,
+    }));
   }
 
   async listTags(repository: RepositoryName, { last, limit }: Page<string>): Promise<Tag[]> {

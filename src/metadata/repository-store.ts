@@ -47,6 +47,21 @@ export interface Page<T extends string> {
   readonly limit: number;
 }
 
+/** A repository, and what its tags point to now. */
+export interface RepositoryDescription {
+  readonly id: number;
+  readonly name: RepositoryName;
+  readonly createdAt: Date;
+  /** In byte order of their names. */
+  readonly tags: readonly {
+    readonly tag: Tag;
+    readonly image: Digest;
+    /** Of the event that moved it there. */
+    readonly sequence: number;
+    readonly movedAt: Date;
+  }[];
+}
+
 /** Repositories, the images they link, their tags and the tags' history. */
 export interface RepositoryStore {
   /**
@@ -78,6 +93,14 @@ export interface RepositoryStore {
 
   /** Repository names in byte order; only those of one project when it is given. */
   listRepositories(page: Page<string>, project?: string): Promise<RepositoryName[]>;
+
+  /** A repository with its tags; undefined when there is none of that name. */
+  describeRepository(name: RepositoryName): Promise<RepositoryDescription | undefined>;
+
+  /** Repositories with their tags, in the order of their names; only those of one project when it is given. */
+  describeRepositories(
+    page: Page<RepositoryName> & { readonly project?: string },
+  ): Promise<readonly RepositoryDescription[]>;
 
   /** Tags in byte order. */
   listTags(repository: RepositoryName, page: Page<string>): Promise<Tag[]>;

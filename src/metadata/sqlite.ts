@@ -141,6 +141,15 @@ class WeirSqliteDriver extends SqliteDriver {
     }
   }
 
+  /**
+   * A checkpoint of SQLite's, which a commit makes now and then, gets nowhere while somebody reads an older snapshot: it
+   * would be tried again at every commit, and the log would grow.
+   */
+  override async acquireConnection(): Promise<DatabaseConnection> {
+    this.#listeners.onCommit();
+    return super.acquireConnection();
+  }
+
   /** The next one in line gets the connection while what was committed on it is on its way to the disk. */
   override async releaseConnection(): Promise<void> {
     const { log, onCommit } = this.#listeners;

@@ -90,6 +90,7 @@ export function checkDurability(calls: readonly SystemCall[], registry: TracedRe
   const known = new Set<string>();
   const count = { blobs: 0, manifests: 0, progress: 0, others: 0 };
   const answers = [...acknowledgements(calls)];
+  const commits = registry.concurrent ? [] : commitsOf(log, [...new Set(answers.map(pathOf))]);
   const nameOf = ({ requestLine, status }: Acknowledgement): string => `${requestLine} -> ${status}`;
   const sent = new Map<string, number>();
   for (const answer of answers) sent.set(nameOf(answer), (sent.get(nameOf(answer)) ?? 0) + 1);
@@ -129,7 +130,7 @@ export function checkDurability(calls: readonly SystemCall[], registry: TracedRe
     const texts = [location, digest, answer.headers.get('docker-content-digest')].filter((text) => text !== undefined);
     const committed = registry.concurrent
       ? isOwnCommitSynced(log, answer, { since, texts, isRepeated: sent.get(name)! > 1 })
-      : isCommitted(log, answer, answers);
+      : isCommitted(log, commits, answer, answers);
     if (!committed) report('the sync of the database', databaseLog);
   }
   return { violations, ...count };
@@ -179,34 +180,47 @@ function checkProgress(
   }
 }
 
+/** A commit that is whole: its changes from the first frame to the page of the last one. */
+interface Commit {
+  readonly begin: number;
+  readonly end: number;
+  /** Whether it only adds to the audit log. */
+  readonly isAuditRecord: boolean;
+}
+
 /**
  * Whether every change of the database before an answer was synced by then. A session that was only opened need not be:
  * as many commits may be open as there were sessions being opened. Nor need audit records, whose loss takes nothing from
  * the client.
  */
-function isCommitted(log: FileHistory, answer: Acknowledgement, answers: readonly Acknowledgement[]): boolean {
+function isCommitted(
+  log: FileHistory,
+  commits: readonly Commit[],
+  answer: Acknowledgement,
+  answers: readonly Acknowledgement[],
+): boolean {
   const syncs = log.syncs.filter(({ end }) => end < answer.begin);
   const synced = Math.max(-1, ...syncs.map(({ begin }) => begin));
-  const open = log.changes.filter(({ begin, end }) => end > synced && begin < answer.begin);
-  const paths = answers.filter(({ requested }) => requested < answer.begin).map(pathOf);
-  const commits = commitsOf(open).filter((commit) => !isAuditRecord(commit, paths));
   // Without a commit at its end, what was written does not count yet, for nobody.
-  if (commits.length === 0) return syncs.length > 0;
+  const open = commits.filter(
+    ({ begin, end, isAuditRecord }) => end > synced && begin < answer.begin && !isAuditRecord,
+  );
+  if (open.length === 0) return syncs.length > 0;
   const openings = answers.filter(
     (other) =>
       other !== answer &&
       /^POST \S+\/blobs\/uploads/.test(other.requestLine) &&
       other.requested < answer.begin &&
-      other.begin > commits[0]![0]!.begin,
+      other.begin > open[0]!.begin,
   );
-  return syncs.length > 0 && commits.length <= openings.length;
+  return syncs.length > 0 && open.length <= openings.length;
 }
 
-/** The changes of each commit that is whole, from its first frame to the page of its last one. */
-function commitsOf(changes: readonly SystemCall[]): SystemCall[][] {
+/** @param paths of requests, which are written down in audit records and nowhere else */
+function commitsOf(log: FileHistory, paths: readonly string[]): Commit[] {
   const commits: SystemCall[][] = [];
   let frames: SystemCall[] = [];
-  for (const change of changes) {
+  for (const change of log.changes) {
     const last = commits.at(-1);
     // The page comes after the header that says that its frame ends a commit.
     if (frames.length === 0 && last !== undefined && isCommitFrame(last.at(-1)!) && !isFrameHeader(change)) {
@@ -218,12 +232,14 @@ function commitsOf(changes: readonly SystemCall[]): SystemCall[][] {
     commits.push(frames);
     frames = [];
   }
-  return commits;
-}
-
-/** Paths of requests are written down nowhere else. */
-function isAuditRecord(commit: readonly SystemCall[], paths: readonly string[]): boolean {
-  return commit.some((change) => paths.some((text) => stringParameters(change)[0]?.includes(text)));
+  return commits.map((changes) => ({
+    begin: changes[0]!.begin,
+    end: changes.at(-1)!.end,
+    isAuditRecord: changes.some((change) => {
+      const [page = ''] = stringParameters(change);
+      return paths.some((text) => page.includes(text));
+    }),
+  }));
 }
 
 /** Of a request, without its query. */

@@ -60,7 +60,7 @@ describe('a refusal', () => {
       request: { kind: 'resource', verb: 'list', group: '', resource: 'secrets', namespace: 'team' },
       message:
         'secrets is forbidden: User "bob" cannot list resource "secrets" in API group "" in the namespace "team"',
-      details: { name: '', kind: 'secrets' },
+      details: { kind: 'secrets' },
     },
     {
       request: { kind: 'resource', verb: 'get', group: 'apps', resource: 'things', namespace: 'team', name: 'a' },
@@ -85,12 +85,12 @@ describe('a refusal', () => {
       request: { kind: 'resource', verb: 'list', group: '', resource: 'namespaces' },
       message:
         'namespaces is forbidden: User "bob" cannot list resource "namespaces" in API group "" at the cluster scope',
-      details: { name: '', kind: 'namespaces' },
+      details: { kind: 'namespaces' },
     },
     {
       request: { kind: 'resource', verb: 'list', group: '', resource: 'secrets', namespace: '' },
       message: 'secrets is forbidden: User "bob" cannot list resource "secrets" in API group "" at the cluster scope',
-      details: { name: '', kind: 'secrets' },
+      details: { kind: 'secrets' },
     },
   ])('says "$message"', async ({ request, message, details }) => {
     await expect(requireAccess(accessOf([]), bob, request)).rejects.toMatchObject({
