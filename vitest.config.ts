@@ -1,5 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
+// Who may do what, in full: every route and resource for everybody, and what other registries were attacked by.
+const accessTests = ['test/security/**/*.test.ts', 'test/api-access.test.ts', 'test/routes-access.test.ts'];
 const programTests = ['test/faults/**/*.test.ts', 'test/cli/program.test.ts'];
 
 export default defineConfig({
@@ -8,7 +10,17 @@ export default defineConfig({
     maxWorkers: '100%',
     projects: [
       // The inner loop: rules, and the HTTP API of a registry inside the test process.
-      { test: { name: 'fast', include: ['test/**/*.test.ts'], exclude: programTests, testTimeout: 20_000 } },
+      // Loading the same modules anew for each file would take longer than the tests.
+      {
+        test: {
+          name: 'fast',
+          include: ['test/**/*.test.ts'],
+          exclude: [...programTests, ...accessTests],
+          isolate: false,
+          testTimeout: 20_000,
+        },
+      },
+      { test: { name: 'access', include: accessTests, isolate: false, testTimeout: 20_000 } },
       // The built program, called, killed and traced.
       { test: { name: 'faults', include: programTests, testTimeout: 900_000, hookTimeout: 120_000 } },
       // The built program, spoken to by the official suite and by real clients.

@@ -32,6 +32,7 @@ if (!isFast) {
   step('types', () => checkCommand('types', ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json', '--noEmit']));
 }
 step('tests: fast', () => runTests('fast'));
+if (!isFast) step('tests: access', () => runTests('access'));
 if (!isFast) {
   // One after the other, and file by file: these start servers and time them, and would disturb each other.
   step('tests: conformance', () => runTests('conformance', ['--no-file-parallelism', ...withoutOc]));

@@ -180,8 +180,9 @@ function checkProgress(
   }
 }
 
-/** A commit that is whole: its changes from the first frame to the page of the last one. */
+/** A transaction in the log of the database. */
 interface Commit {
+  /** Of the frame that ends it. */
   readonly begin: number;
   readonly end: number;
   /** Whether it only adds to the audit log. */
@@ -233,7 +234,7 @@ function commitsOf(log: FileHistory, paths: readonly string[]): Commit[] {
     frames = [];
   }
   return commits.map((changes) => ({
-    begin: changes[0]!.begin,
+    begin: changes.find(isCommitFrame)!.begin,
     end: changes.at(-1)!.end,
     isAuditRecord: changes.some((change) => {
       const [page = ''] = stringParameters(change);
