@@ -41,14 +41,15 @@ interface Watcher {
  * committed: every change once, in the order of the commits.
  */
 export async function measureWatch(
-  { url, credentials, memory }: RunningRegistry,
+  registry: RunningRegistry,
   load: WatchLoad,
   say: (text: string) => void,
 ): Promise<WatchResult> {
+  const { url, credentials } = registry;
   if (credentials === undefined) throw new Error('the watch is measured with a user');
   const token = await apiToken(url, credentials);
   const api = new Api(url, token);
-  const resident = () => memory()?.resident ?? 0;
+  const resident = () => registry.memory()?.resident ?? 0;
   for (let writer = 0; writer < load.writers; writer += 1) {
     await api.send('POST', collection, { metadata: { name: `w${writer}` }, data: { count: '0' } });
   }

@@ -3,7 +3,7 @@ import { readBody } from '../http.js';
 import type { ApiObject } from '../metadata/object-store.js';
 import { decodeObject, parseJson, type ExpectedKind, type FieldValidation } from './decode.js';
 import { badRequest, StatusError } from './errors.js';
-import { isJsonObject, type JsonValue } from './json.js';
+import { isJsonObject, type JsonObject, type JsonValue } from './json.js';
 import { patchTypeOf, type PatchType } from './patch.js';
 import { decodeProtobuf, isProtobuf } from './protobuf.js';
 import type { ListQuery, RemoveOptions, Resource } from './resource.js';
@@ -119,7 +119,7 @@ export async function readRemoveOptions(ctx: Context): Promise<RemoveOptions> {
   };
 }
 
-function textOf(object: { readonly [name: string]: JsonValue }, name: string): string | undefined {
+function textOf(object: JsonObject, name: string): string | undefined {
   const value = object[name];
   if (value === undefined || value === null || value === '') return undefined;
   if (typeof value === 'string') return value;

@@ -89,8 +89,8 @@ export function apiRoutes(options: ApiOptions): Middleware {
   };
 
   return async (ctx, next) => {
-    if (!/^\/(api|apis|openapi|version)(\/|$)/.test(ctx.path)) return next();
-    await statusErrors(ctx, () => answer(ctx));
+    if (/^\/(api|apis|openapi|version)(\/|$)/.test(ctx.path)) await statusErrors(ctx, () => answer(ctx));
+    else await next();
   };
 }
 
@@ -200,7 +200,7 @@ async function answerResource(
   // Of what is not there yet, a single object is simply not found.
   if (verb !== 'get' && !resource.verbs.includes(verb)) throw notAllowed(verb, resource);
   if (verb === 'watch') {
-    await sendWatch(found, options, async () => {
+    sendWatch(found, options, async () => {
       const again = await access.authenticate(ctx.get('Authorization'));
       if (again?.name !== caller.name) return false;
       return isSelfFiltered || access.allows(impersonation === undefined ? again : principal, request);
@@ -387,10 +387,11 @@ function checkNamespace({ metadata }: ApiObject, { namespace }: ResourcePath): v
 }
 
 function checkName({ metadata }: ApiObject, name: string): void {
-  if ((metadata.name ?? '') === name) return;
+  const { name: given = '' } = metadata as Partial<ApiObject['metadata']>;
+  if (given === name) return;
   throw new StatusError(
     'BadRequest',
-    `the name of the object (${JSON.stringify(metadata.name ?? '')}) does not match the name on the URL (${JSON.stringify(name)})`,
+    `the name of the object (${JSON.stringify(given)}) does not match the name on the URL (${JSON.stringify(name)})`,
   );
 }
 

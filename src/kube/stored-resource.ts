@@ -117,10 +117,10 @@ export class StoredResource implements ResourceStorage {
   };
 
   readonly create = async (call: Call, sent: ApiObject, { dryRun }: WriteOptions): Promise<ApiObject> => {
-    const { generateName } = sent.metadata as { generateName?: string };
-    const isGenerated = (sent.metadata.name ?? '') === '' && generateName !== undefined && generateName !== '';
+    const { name: sentName = '', generateName } = sent.metadata as { name?: string; generateName?: string };
+    const isGenerated = sentName === '' && generateName !== undefined && generateName !== '';
     for (let attempt = 1; ; attempt += 1) {
-      const name = isGenerated ? generatedName(generateName) : (sent.metadata.name ?? '');
+      const name = isGenerated ? generatedName(generateName) : sentName;
       const object = await this.#prepareNew(call, sent, name);
       await this.#strategy.mayWrite?.(call, object, undefined);
       const key = this.#key(call, name);

@@ -36,11 +36,11 @@ const initialEventsEnd = { 'k8s.io/initial-events-end': 'true' };
 const written = new WeakMap<Change, Map<string, Buffer>>();
 
 /** Answers with a stream of events, one JSON object on each line. */
-export async function sendWatch(
+export function sendWatch(
   { ctx, path, resource, call, representation }: WatchRequest,
   { feed, stopping }: WatchSurroundings,
   stillMay: () => Promise<boolean>,
-): Promise<void> {
+): void {
   const source = resource.storage.watch;
   if (source === undefined) {
     throw new StatusError('MethodNotAllowed', `watch is not supported on resources of kind "${resource.plural}"`, {
@@ -90,7 +90,7 @@ export async function sendWatch(
     }
     const key = `${event.type} ${resource.group} ${resource.plural} ${representation.key}`;
     let lines = written.get(change);
-    if (lines === undefined) written.set(change, (lines = new Map()));
+    if (lines === undefined) written.set(change, (lines = new Map<string, Buffer>()));
     let bytes = lines.get(key);
     if (bytes === undefined) lines.set(key, (bytes = write()));
     return bytes;

@@ -157,7 +157,6 @@ export async function* watchChanges(
       if (!(await stillMay())) return;
       checkedAt = Date.now();
     }
-    if (signal.aborted) return;
     yield told;
   }
 }

@@ -105,11 +105,11 @@ export class KyselyObjectStore implements ObjectStore {
       .where('object.resource', '=', resource)
       .$if(namespace !== undefined, (query) => query.where('object.namespace', '=', namespace!))
       .$if(after !== undefined, (query) =>
-        query.where(({ eb, refTuple, tuple }) =>
-          eb(refTuple('object.namespace', 'object.name'), '>', tuple(after!.namespace, after!.name)),
+        query.where((where) =>
+          where.eb(where.refTuple('object.namespace', 'object.name'), '>', where.tuple(after!.namespace, after!.name)),
         ),
       )
-      .where(({ or, eb }) => or([eb('object.expires_at', 'is', null), eb('object.expires_at', '>', now)]))
+      .where((where) => where.or([where.eb('object.expires_at', 'is', null), where.eb('object.expires_at', '>', now)]))
       .orderBy('object.namespace')
       .orderBy('object.name')
       .limit(limit + 1)
@@ -208,10 +208,10 @@ export class KyselyObjectStore implements ObjectStore {
     return this.#db.transaction().execute(async (tx) => {
       const last = await tx
         .selectFrom('change')
-        .select(({ fn }) => fn.max('version').as('version'))
+        .select(({ fn }) => fn.max<number | null>('version').as('version'))
         .where('at', '<', before.getTime())
-        .executeTakeFirst();
-      if (last?.version === null || last === undefined) return 0;
+        .executeTakeFirstOrThrow();
+      if (last.version === null) return 0;
       await tx
         .updateTable('sequence')
         .set({ value: last.version })

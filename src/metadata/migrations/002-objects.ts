@@ -88,7 +88,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .execute();
 
   await auditRecords(db);
-  await projectsBecomeObjects(db as Kysely<ProjectsBefore>);
+  await projectsBecomeObjects(db);
 }
 
 /** Every change and every refused request: who, from where, what, on what, and what came of it. */
