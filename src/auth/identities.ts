@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import type { ApiObject, ObjectStore } from '../metadata/object-store.js';
+import { allObjects, type ApiObject, type ObjectStore } from '../metadata/object-store.js';
 import type { UserRecord, UserRecords } from '../metadata/user-records.js';
 import type { AccessTokenObject, AccessTokens } from './access-tokens.js';
 import { anonymous, authenticatedGroup, mastersGroup, type Basis, type Principal } from './principal.js';
@@ -19,7 +19,6 @@ export const localProvider = 'local';
 const oauthGroup = 'system:authenticated:oauth';
 
 const remembered = 10_000;
-const pageSize = 500;
 
 /** user.openshift.io User. */
 export interface UserObject extends ApiObject {
@@ -170,23 +169,13 @@ export class Identities {
 
   async #loadGroups(user: string): Promise<readonly string[]> {
     const names = new Set<string>();
-    for (const { metadata } of await this.#lookup(groupsResource, user)) names.add(metadata.name);
-    for (const identity of (await this.#lookup(identitiesResource, user)) as readonly IdentityObject[]) {
-      for (const name of parseGroups(identity.extra?.[identityGroupsKey] ?? '[]')) names.add(name);
+    for await (const { metadata } of allObjects(this.#store, { resource: groupsResource, lookup: user }))
+      names.add(metadata.name);
+    for await (const identity of allObjects(this.#store, { resource: identitiesResource, lookup: user })) {
+      const { extra } = identity as IdentityObject;
+      for (const name of parseGroups(extra?.[identityGroupsKey] ?? '[]')) names.add(name);
     }
     // Nobody outside gives what is ours to give.
     return [...names].filter((name) => !name.startsWith('system:')).sort();
-  }
-
-  async #lookup(resource: string, lookup: string): Promise<readonly ApiObject[]> {
-    const found: ApiObject[] = [];
-    let after: { readonly namespace: string; readonly name: string } | undefined;
-    for (;;) {
-      const page = await this.#store.list({ resource, lookup, limit: pageSize, ...(after !== undefined && { after }) });
-      found.push(...page.objects);
-      const last = page.objects.at(-1);
-      if (page.isLast || last === undefined) return found;
-      after = { namespace: last.metadata.namespace ?? '', name: last.metadata.name };
-    }
   }
 }

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import type { ApiObject, ObjectStore } from '../metadata/object-store.js';
+import { allObjects, type ApiObject, type ObjectStore } from '../metadata/object-store.js';
 import { aggregateRules } from './aggregation.js';
 import { mastersGroup, type Principal } from './principal.js';
 import { ruleAllows, rulesAllow, type AccessRequest, type PolicyRule } from './rules.js';
@@ -17,8 +17,6 @@ export const policyResources = {
 
 /** Decisions are remembered for so many pairs of principal and namespace. */
 const remembered = 20_000;
-/** No role or binding is without limit; a namespace with more bindings than that is read in pages. */
-const pageSize = 500;
 
 const everything: readonly PolicyRule[] = [
   { verbs: ['*'], apiGroups: ['*'], resources: ['*'] },
@@ -152,7 +150,7 @@ export class AccessPolicy {
       if (role === undefined) return [];
       if (role['aggregationRule'] === undefined) return role.rules ?? [];
       const all: Role[] = [];
-      for await (const other of this.#all({ resource: policyResources.clusterRoles })) all.push(other);
+      for await (const other of allObjects(this.#store, { resource: policyResources.clusterRoles })) all.push(other);
       return aggregateRules(role, all);
     });
   }
@@ -207,22 +205,7 @@ export class AccessPolicy {
   }
 
   #bindings(query: { readonly resource: string; readonly namespace?: string; readonly lookup?: string }) {
-    return this.#all(query) as AsyncIterable<Binding>;
-  }
-
-  async *#all(query: {
-    readonly resource: string;
-    readonly namespace?: string;
-    readonly lookup?: string;
-  }): AsyncIterable<ApiObject> {
-    let after: { readonly namespace: string; readonly name: string } | undefined;
-    for (;;) {
-      const page = await this.#store.list({ ...query, limit: pageSize, ...(after !== undefined && { after }) });
-      yield* page.objects;
-      const last = page.objects.at(-1);
-      if (page.isLast || last === undefined) return;
-      after = { namespace: last.metadata.namespace ?? '', name: last.metadata.name };
-    }
+    return allObjects(this.#store, query) as AsyncIterable<Binding>;
   }
 }
 

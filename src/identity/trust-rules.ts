@@ -5,7 +5,7 @@ import { invalidValue, nameCauses, requiredValue } from '../kube/object-meta.js'
 import { allVerbs, type Resource } from '../kube/resource.js';
 import { StoredResource } from '../kube/stored-resource.js';
 import { ageColumn } from '../kube/table.js';
-import type { ApiObject, ObjectStore } from '../metadata/object-store.js';
+import { allObjects, type ApiObject, type ObjectStore } from '../metadata/object-store.js';
 import { isGlobMatch } from './glob.js';
 import { IssuerError, IssuerKeys, wrongIssuer } from './issuer-keys.js';
 
@@ -125,7 +125,6 @@ const algorithms = ['RS256', 'PS256', 'ES256', 'EdDSA', 'Ed25519'];
 const maxTokenLength = 16 * 1024;
 const clockToleranceSeconds = 30;
 const maxAgeSeconds = 86_400;
-const pageSize = 500;
 
 /** Which service account to be, when there are several. */
 export interface KeylessWish {
@@ -174,21 +173,9 @@ export class KeylessExchange {
   }
 
   async #rulesOf(issuer: string, { namespace, serviceAccount }: KeylessWish): Promise<readonly TrustRuleObject[]> {
+    const query = { resource: trustRulesResource, lookup: issuer, ...(namespace !== undefined && { namespace }) };
     const found: TrustRuleObject[] = [];
-    let after: { readonly namespace: string; readonly name: string } | undefined;
-    for (;;) {
-      const page = await this.#store.list({
-        resource: trustRulesResource,
-        lookup: issuer,
-        limit: pageSize,
-        ...(namespace !== undefined && { namespace }),
-        ...(after !== undefined && { after }),
-      });
-      found.push(...(page.objects as readonly TrustRuleObject[]));
-      const last = page.objects.at(-1);
-      if (page.isLast || last === undefined) break;
-      after = { namespace: last.metadata.namespace!, name: last.metadata.name };
-    }
+    for await (const rule of allObjects(this.#store, query)) found.push(rule as TrustRuleObject);
     return found.filter(
       ({ metadata, spec }) =>
         metadata.deletionTimestamp === undefined &&

@@ -168,6 +168,23 @@ export interface ObjectStore {
   removeExpired(now: Date): Promise<number>;
 }
 
+/** Read at a time, whatever the length of a list. */
+const pageSize = 500;
+
+/** All objects of a query, page by page, in the order of namespace and name. */
+export async function* allObjects(
+  store: Pick<ObjectStore, 'list'>,
+  query: Omit<ObjectQuery, 'limit' | 'after'>,
+): AsyncGenerator<ApiObject> {
+  for (let after: ObjectQuery['after']; ;) {
+    const page = await store.list({ ...query, limit: pageSize, ...(after !== undefined && { after }) });
+    yield* page.objects;
+    const last = page.objects.at(-1);
+    if (page.isLast || last === undefined) return;
+    after = { namespace: last.metadata.namespace ?? '', name: last.metadata.name };
+  }
+}
+
 /** The number in a resourceVersion; undefined when it is none of ours. */
 export function parseVersion(resourceVersion: string): number | undefined {
   return /^(0|[1-9]\d{0,14})$/.test(resourceVersion) ? Number(resourceVersion) : undefined;

@@ -5,7 +5,7 @@ import { ageOf } from '../kube/ages.js';
 import { invalidValue } from '../kube/object-meta.js';
 import { allVerbs, type Resource } from '../kube/resource.js';
 import { StoredResource, type StoredNames } from '../kube/stored-resource.js';
-import type { ApiObject, ObjectStore, ObjectWrite } from '../metadata/object-store.js';
+import { allObjects, type ApiObject, type ObjectStore, type ObjectWrite } from '../metadata/object-store.js';
 
 /** core/v1 Event, as far as it is looked at here. */
 interface Event extends ApiObject {
@@ -33,7 +33,6 @@ const lifetimeMs = 3600 * 1000;
 const usualMax = 1000;
 /** How many may come to a namespace before somebody counts again. */
 const slack = 50;
-const pageSize = 500;
 
 const text = z.string().optional();
 const reference = z.object({
@@ -179,21 +178,11 @@ class EventBound {
 
   async #all(namespace: string): Promise<{ readonly at: number; readonly write: ObjectWrite }[]> {
     const found: { readonly at: number; readonly write: ObjectWrite }[] = [];
-    for (let after: { readonly namespace: string; readonly name: string } | undefined; ;) {
-      const page = await this.#store.list({
-        resource: names.plural,
-        namespace,
-        limit: pageSize,
-        ...(after !== undefined && { after }),
-      });
-      for (const { metadata } of page.objects) {
-        const { name, uid, resourceVersion } = metadata;
-        const write = { kind: 'remove', resource: names.plural, namespace, name, uid } as const;
-        found.push({ at: Number(resourceVersion), write });
-      }
-      const last = page.objects.at(-1);
-      if (page.isLast || last === undefined) return found;
-      after = { namespace, name: last.metadata.name };
+    for await (const { metadata } of allObjects(this.#store, { resource: names.plural, namespace })) {
+      const { name, uid, resourceVersion } = metadata;
+      const write = { kind: 'remove', resource: names.plural, namespace, name, uid } as const;
+      found.push({ at: Number(resourceVersion), write });
     }
+    return found;
   }
 }

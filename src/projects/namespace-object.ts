@@ -24,6 +24,9 @@ const nameLabel = 'kubernetes.io/metadata.name';
 /** By which namespaces that are going away are found among all. */
 export const terminatingLookup = 'terminating';
 
+/** Namespaces that an earlier version made, without what is in one from the start. */
+export const bareLookup = 'bare';
+
 /** Where the object of a namespace is. */
 export function namespaceKey(name: string): ObjectKey {
   return { resource: namespacesResource, namespace: '', name };

@@ -1,5 +1,5 @@
-import { namespacesResource, type ObjectStore, type ObjectWrite } from '../metadata/object-store.js';
-import { namespaceKey } from './namespace-object.js';
+import { allObjects, namespacesResource, type ObjectStore, type ObjectWrite } from '../metadata/object-store.js';
+import { bareLookup, namespaceKey, namespaceTraits } from './namespace-object.js';
 import { isAnyThere, keyOf, type ProjectContents } from './project-contents.js';
 import { createProject } from './project-service.js';
 
@@ -15,11 +15,10 @@ export interface BootstrapOptions {
 }
 
 const sharedProject = 'openshift';
-const pageSize = 500;
 
 /**
- * Makes the projects that must be there, and gives the usual contents to every project that has nothing of them because
- * it is older. What somebody took out of a project stays out. To be called at every start.
+ * Makes the projects that must be there, and gives the usual contents to every project that an earlier version made without
+ * them. What somebody took out of a project stays out. To be called at every start.
  */
 export async function ensureProjects({
   store,
@@ -34,19 +33,14 @@ export async function ensureProjects({
     if (!isThere && (await createProject(store, contents, name, { more, now: now() })) === 'created') continue;
     if (!(await isAnyThere(store, more.map(keyOf)))) await addContents(store, more);
   }
-  for (let after: { readonly namespace: string; readonly name: string } | undefined; ;) {
-    const page = await store.list({
-      resource: namespacesResource,
-      limit: pageSize,
-      ...(after !== undefined && { after }),
-    });
-    for (const { metadata } of page.objects) {
-      if (metadata.deletionTimestamp !== undefined || !(await contents.isMissing(store, metadata.name))) continue;
-      await addContents(store, await contents.writes(metadata.name, { now: now() }));
+  for await (const namespace of allObjects(store, { resource: namespacesResource, lookup: bareLookup })) {
+    const { name, deletionTimestamp } = namespace.metadata;
+    if (deletionTimestamp === undefined && (await contents.isMissing(store, name))) {
+      await addContents(store, await contents.writes(name, { now: now() }));
     }
-    const last = page.objects.at(-1);
-    if (page.isLast || last === undefined) return;
-    after = { namespace: '', name: last.metadata.name };
+    // Refused when another process has done the same, or somebody has changed it: then the next start looks again.
+    const traits = namespaceTraits(namespace);
+    await store.commit([{ kind: 'replace', resource: namespacesResource, object: namespace, ...traits }]);
   }
 }
 

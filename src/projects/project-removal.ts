@@ -1,8 +1,7 @@
 import { policyResources } from '../auth/policy.js';
-import type { ObjectStore } from '../metadata/object-store.js';
+import { allObjects, namespacesResource, type ObjectStore } from '../metadata/object-store.js';
 import type { RepositoryStore } from '../metadata/repository-store.js';
 import { namespaceKey, terminatingLookup } from './namespace-object.js';
-import { namespacesResource } from '../metadata/object-store.js';
 
 /** Rows, or objects, that go in one transaction: others wait no longer than that. */
 const atOnce = 100;
@@ -45,17 +44,10 @@ export class ProjectRemoval {
 
   /** Removes all projects that are going away. @param signal ends the run between two steps */
   async run(signal: AbortSignal): Promise<void> {
-    for (let after: { readonly namespace: string; readonly name: string } | undefined; !signal.aborted;) {
-      const page = await this.#objects.list({
-        resource: namespacesResource,
-        lookup: terminatingLookup,
-        limit: atOnce,
-        ...(after !== undefined && { after }),
-      });
-      for (const { metadata } of page.objects) await this.#remove(metadata.name, signal);
-      const last = page.objects.at(-1);
-      if (page.isLast || last === undefined) return;
-      after = { namespace: '', name: last.metadata.name };
+    const query = { resource: namespacesResource, lookup: terminatingLookup };
+    for await (const { metadata } of allObjects(this.#objects, query)) {
+      if (signal.aborted) return;
+      await this.#remove(metadata.name, signal);
     }
   }
 

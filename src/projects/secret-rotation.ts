@@ -1,8 +1,6 @@
-import type { ObjectStore } from '../metadata/object-store.js';
+import { allObjects, type ObjectStore } from '../metadata/object-store.js';
 import type { SecretBox } from './secret-box.js';
 import { isSealedAnew, openSecret, sealSecret, secretsResource, secretTraits } from './secret-object.js';
-
-const pageSize = 100;
 
 /**
  * Encrypts with the present key what an earlier one encrypted; after that, and once the change log has forgotten what was
@@ -13,24 +11,15 @@ const pageSize = 100;
  */
 export async function resealSecrets(store: ObjectStore, box: SecretBox, signal: AbortSignal): Promise<number> {
   let count = 0;
-  for (let after: { readonly namespace: string; readonly name: string } | undefined; ;) {
-    const page = await store.list({
-      resource: secretsResource,
-      limit: pageSize,
-      ...(after !== undefined && { after }),
-    });
-    for (const stored of page.objects) {
-      if (signal.aborted) return count;
-      if (isSealedAnew(box, stored)) continue;
-      const secret = openSecret(box, stored);
-      // Refused when somebody has changed it meanwhile, which encrypted it anew as well.
-      await store.commit([
-        { kind: 'replace', resource: secretsResource, object: sealSecret(box, secret), ...secretTraits(secret) },
-      ]);
-      count += 1;
-    }
-    const last = page.objects.at(-1);
-    if (page.isLast || last === undefined) return count;
-    after = { namespace: last.metadata.namespace ?? '', name: last.metadata.name };
+  for await (const stored of allObjects(store, { resource: secretsResource })) {
+    if (signal.aborted) break;
+    if (isSealedAnew(box, stored)) continue;
+    const secret = openSecret(box, stored);
+    // Refused when somebody has changed it meanwhile, which encrypted it anew as well.
+    await store.commit([
+      { kind: 'replace', resource: secretsResource, object: sealSecret(box, secret), ...secretTraits(secret) },
+    ]);
+    count += 1;
   }
+  return count;
 }

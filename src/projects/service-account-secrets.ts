@@ -2,7 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { decodeJwt } from 'jose';
 import type { ServiceAccountTokens } from '../auth/service-account-tokens.js';
 import { generatedName, timestamp } from '../kube/object-meta.js';
-import type { ApiObject, ObjectKey, ObjectQuery, ObjectStore, ObjectWrite } from '../metadata/object-store.js';
+import {
+  allObjects,
+  type ApiObject,
+  type ObjectKey,
+  type ObjectStore,
+  type ObjectWrite,
+} from '../metadata/object-store.js';
 import type { SecretBox } from './secret-box.js';
 import {
   accountAnnotations,
@@ -66,7 +72,6 @@ const dockerLifetimeSeconds = 30 * 24 * 3600;
 const refreshAt = 0.4;
 /** Tokens in secrets do not expire in Kubernetes; ours end with the secret, or after ten years. */
 const secretLifetimeSeconds = 10 * 365 * 24 * 3600;
-const pageSize = 100;
 
 /**
  * The secrets that hold tokens of service accounts: those that users ask for, and the docker credentials that every
@@ -167,7 +172,7 @@ export class ServiceAccountSecrets {
       namespace: metadata.namespace!,
       lookup: accountLookup(metadata.name),
     };
-    for await (const secret of this.#all(query)) {
+    for await (const secret of allObjects(this.#store, query)) {
       if (accountOf(secret)?.uid === metadata.uid) await this.#removeSecret(secret);
     }
   }
@@ -180,12 +185,12 @@ export class ServiceAccountSecrets {
    */
   async run(signal: AbortSignal): Promise<void> {
     if (this.#hosts.length > 0) {
-      for await (const account of this.#all({ resource: serviceAccountsResource })) {
+      for await (const account of allObjects(this.#store, { resource: serviceAccountsResource })) {
         if (signal.aborted) return;
         await this.#renew(account);
       }
     }
-    for await (const secret of this.#all({ resource: secretsResource, lookup: accountSecretsLookup })) {
+    for await (const secret of allObjects(this.#store, { resource: secretsResource, lookup: accountSecretsLookup })) {
       if (signal.aborted) return;
       if (await this.#isForgotten(secret)) await this.#removeSecret(secret);
     }
@@ -262,16 +267,6 @@ export class ServiceAccountSecrets {
         uid: metadata.uid,
       },
     ]);
-  }
-
-  async *#all(query: Omit<ObjectQuery, 'limit' | 'after'>): AsyncGenerator<ApiObject> {
-    for (let after: ObjectQuery['after']; ;) {
-      const page = await this.#store.list({ ...query, limit: pageSize, ...(after !== undefined && { after }) });
-      yield* page.objects;
-      const last = page.objects.at(-1);
-      if (page.isLast || last === undefined) return;
-      after = { namespace: last.metadata.namespace ?? '', name: last.metadata.name };
-    }
   }
 }
 

@@ -34,7 +34,8 @@ afterEach(() => {
 });
 
 const newPath = () => join(folder, `${(files += 1)}.sqlite`);
-const openEmpty = async () => addProjects(await openSqlite(newPath()), ['team', 'other', 'a', 'b', 'c', 'a-a', 'a-b', 'ab', 'a1']);
+const openEmpty = async () =>
+  addProjects(await openSqlite(newPath()), ['team', 'other', 'a', 'b', 'c', 'a-a', 'a-b', 'ab', 'a1']);
 
 repositoryStoreContract('SQLite', openEmpty);
 blobRecordsContract('SQLite', openEmpty);

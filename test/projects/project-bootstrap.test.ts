@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { namespaceKey } from '../../src/projects/namespace-object.js';
+import { bareLookup, namespaceKey } from '../../src/projects/namespace-object.js';
 import { addProjects } from '../support/projects.js';
 import { projectParts, type ProjectParts } from './project-api.js';
 
@@ -23,10 +23,13 @@ describe('at the first start', () => {
 
   test('projects of an older version get what every project has', async () => {
     const parts = await projectParts();
-    await addProjects(parts.db, ['library', 'openshift', 'team']);
+    await addProjects(parts.db, ['library', 'openshift', 'team'], [bareLookup]);
     await parts.ensure();
     for (const name of ['library', 'team']) expect(await namesOf(parts, bindings, name)).toEqual(usual);
     expect(await namesOf(parts, bindings, 'openshift')).toEqual(['shared-resource-viewers', ...usual]);
+    const version = await parts.store.currentVersion();
+    await parts.ensure();
+    expect(await parts.store.currentVersion()).toBe(version);
   });
 });
 

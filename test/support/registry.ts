@@ -185,7 +185,12 @@ export class TestRegistry {
   /** A request to the API in JSON; `as` is whose API token is shown, the admin's when left out. */
   async api(
     path: string,
-    { as = admin, body, headers, ...init }: Omit<RequestInit, 'body'> & { readonly as?: Identity; readonly body?: unknown } = {},
+    {
+      as = admin,
+      body,
+      headers,
+      ...init
+    }: Omit<RequestInit, 'body'> & { readonly as?: Identity; readonly body?: unknown } = {},
   ): Promise<Response> {
     const identity = typeof as === 'object' && 'password' in as ? { token: await this.#tokenOf(as) } : as;
     return this.fetch(path, {

@@ -4,6 +4,7 @@ import { SqliteAdapter, sql, type CreateTableBuilder, type Kysely } from 'kysely
 interface ProjectsBefore {
   project: { name: string; created_at: number };
   object: { resource: string; namespace: string; name: string; uid: string; version: number; body: string };
+  object_lookup: { resource: string; value: string; namespace: string; name: string };
   sequence: { name: string; value: number };
 }
 
@@ -137,6 +138,11 @@ async function projectsBecomeObjects(db: Kysely<ProjectsBefore>): Promise<void> 
     await db
       .insertInto('object')
       .values({ resource: 'namespaces', namespace: '', name, uid, version, body: JSON.stringify(body) })
+      .execute();
+    // It has no roles and service accounts yet, which the next start gives it.
+    await db
+      .insertInto('object_lookup')
+      .values({ resource: 'namespaces', value: 'bare', namespace: '', name })
       .execute();
   }
   await db
