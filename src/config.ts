@@ -131,7 +131,11 @@ const schema = z.strictObject({
     }),
   audit: z
     .strictObject({
-      file: z.string().min(1).optional().describe('audit records as JSON lines, beside the database; "-": standard output'),
+      file: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('audit records as JSON lines, beside the database; "-": standard output'),
       retentionDays: z.int().min(1).max(36_500).default(90).describe('how long audit records are kept'),
     })
     .prefault({}),

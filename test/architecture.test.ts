@@ -98,7 +98,8 @@ describe('dependencies point one way', () => {
           .filter((imported) => {
             const target = partOf(imported);
             if (target === part || mayImport[part]!.includes(target)) return false;
-            if (imported === 'http.ts') return !(isEdge(path) && ['auth', 'distribution', 'kube', 'identity'].includes(part));
+            if (imported === 'http.ts')
+              return !(isEdge(path) && ['auth', 'distribution', 'kube', 'identity'].includes(part));
             return !(imported === 'durable-files.ts' && ['auth', 'blobstore', 'projects', 'tls'].includes(part));
           })
           .map((imported) => `${path} imports ${imported}`),

@@ -50,6 +50,8 @@ fileHandle.sync = async function () {
 const { prepare } = Database.prototype;
 Database.prototype.prepare = function (sql) {
   const statement = prepare.call(this, sql);
+  // Look-ups have a connection and transactions of their own, in which nothing is committed.
+  if (this.readonly) return statement;
   const name = /^insert into "(blob|repository_blob|image|tag|tag_event)"/.exec(sql)?.[1];
   const kind = name === undefined ? /^(commit)/.exec(sql)?.[1] : `row in ${name}`;
   if (kind === undefined) return statement;
