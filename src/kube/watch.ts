@@ -9,7 +9,7 @@ export interface WatchEvent {
 }
 
 /** Changes kept in memory for those who watch; who is further behind reads the change log. */
-const keptChanges = 2000;
+const keptChanges = 500;
 const readAtOnce = 500;
 /** Those who have gone are noticed so late at the latest. */
 const tickMs = 1000;
