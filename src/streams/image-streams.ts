@@ -83,7 +83,7 @@ export function imageStreamResource({ repositories, objects, publicUrl }: ImageS
         description: 'How long ago a tag moved.',
         cell: (stream, now) => {
           const newest = tagsOf(stream)[0];
-          return newest === undefined ? '' : `${agoOf(newest.created, now)} ago`;
+          return newest === undefined ? '' : agoOf(newest.created, now);
         },
       },
     ],
