@@ -1,7 +1,13 @@
 import { defineConfig } from 'vitest/config';
 
-// Who may do what, in full: every route and resource for everybody, and what other registries were attacked by.
-const accessTests = ['test/security/**/*.test.ts', 'test/api-access.test.ts', 'test/routes-access.test.ts'];
+// Who may do what, in full: every route and resource for everybody, hostile input, and what other registries were attacked by.
+const accessTests = [
+  'test/access/**/*.test.ts',
+  'test/security/**/*.test.ts',
+  'test/api-access.test.ts',
+  'test/routes-access.test.ts',
+  'test/distribution/bad-input.test.ts',
+];
 const programTests = ['test/faults/**/*.test.ts', 'test/cli/program.test.ts'];
 
 export default defineConfig({
