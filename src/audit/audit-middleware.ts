@@ -29,6 +29,8 @@ export function auditTrail(log: AuditLog, { loginPaths, now = () => new Date() }
     // Unknown once the client has hung up.
     const address = plainAddress(ctx.req.socket.remoteAddress ?? '');
     const recordAnswer = async (code: number) => {
+      // Most of all requests, and never on record.
+      if (code < 400 && (ctx.method === 'GET' || ctx.method === 'HEAD')) return;
       const outcome = outcomeAt(ctx, code, logins);
       if (outcome !== undefined) await log.record({ ...describe(ctx), at: now(), address, outcome, code });
     };

@@ -48,8 +48,16 @@ function parseGroups(text: string): readonly string[] {
 
 /** Changes with the password, and tells nothing about it. */
 export function passwordStamp({ passwordHash }: Pick<UserRecord, 'passwordHash'>): string {
-  return createHash('sha256').update(passwordHash).digest('base64url').slice(0, 16);
+  let stamp = stamps.get(passwordHash);
+  if (stamp === undefined) {
+    stamp = createHash('sha256').update(passwordHash).digest('base64url').slice(0, 16);
+    stamps.set(passwordHash, stamp);
+  }
+  return stamp;
 }
+
+/** It is asked for at every request. */
+const stamps = new LRUCache<string, string>({ max: remembered });
 
 /**
  * From what somebody showed to who they are now. It is asked at every request: what a token stands on is looked up each
