@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { errors, jwtVerify, SignJWT } from 'jose';
+import { SignJWT } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
 import type { Basis } from './principal.js';
+import { issuer, verifyOwnToken } from './own-tokens.js';
 import { signingAlgorithm, type SigningKeys } from './signing-keys.js';
 import { serviceAccountName } from './subjects.js';
 
-const issuer = 'weir';
 /** What a token is for when nobody asks for anything else: this API, and the registry's token endpoint. */
 export const apiAudience = 'weir-api';
 
@@ -72,34 +72,17 @@ export class ServiceAccountTokens {
   async verify(token: string): Promise<ServiceAccountBasis | undefined> {
     const known = this.#verified.get(token);
     if (known !== undefined && known.expiresAtMs > Date.now()) return known.basis;
-    try {
-      const { payload } = await jwtVerify(token, async ({ kid }) => this.#publicKey(kid), {
-        issuer,
-        audience: apiAudience,
-        algorithms: [signingAlgorithm],
-        typ: 'JWT',
-        requiredClaims: ['exp', 'sub'],
-      });
-      const { exp, 'kubernetes.io': account } = claims.parse(payload);
-      const { namespace, serviceaccount, secret } = account;
-      const basis: ServiceAccountBasis = {
-        kind: 'service-account',
-        namespace,
-        ...serviceaccount,
-        ...(secret !== undefined && { secret }),
-      };
-      this.#verified.set(token, { basis, expiresAtMs: exp * 1000 });
-      return basis;
-    } catch (error) {
-      if (error instanceof errors.JOSEError || error instanceof z.ZodError) return undefined;
-      throw error;
-    }
-  }
-
-  async #publicKey(kid: string | undefined) {
-    const key = await this.#keys.findPublicKey(kid);
-    if (key === undefined) throw new errors.JWKSNoMatchingKey();
-    return key;
+    const said = await verifyOwnToken(token, { keys: this.#keys, audience: apiAudience, claims });
+    if (said === undefined) return undefined;
+    const { namespace, serviceaccount, secret } = said['kubernetes.io'];
+    const basis: ServiceAccountBasis = {
+      kind: 'service-account',
+      namespace,
+      ...serviceaccount,
+      ...(secret !== undefined && { secret }),
+    };
+    this.#verified.set(token, { basis, expiresAtMs: said.exp * 1000 });
+    return basis;
   }
 }
 

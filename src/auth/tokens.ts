@@ -1,12 +1,11 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
-import { errors, jwtVerify, SignJWT } from 'jose';
+import { SignJWT } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
 import type { Basis, TokenAccess } from './principal.js';
+import { issuer, verifyOwnToken } from './own-tokens.js';
 import { signingAlgorithm, type SigningKeys } from './signing-keys.js';
 
-/** Who issues registry tokens. */
-const issuer = 'weir';
 /** What registry tokens are for; also the `service` of the challenge. */
 export const registryAudience = 'weir-registry';
 
@@ -85,37 +84,15 @@ export class RegistryTokens {
     return { token, issuedAt, lifetimeSeconds };
   }
 
-  /**
-   * Only our own keys count, found by `kid`; keys or their addresses inside the token (`jwk`, `jku`, `x5u`, `x5c`) are
-   * never looked at, and no other algorithm is taken.
-   *
-   * @returns undefined when the token is not ours, not intact, or expired
-   */
+  /** @returns undefined when the token is not ours, not intact, or expired */
   async verify(token: string): Promise<RegistryToken | undefined> {
     const known = this.#verified.get(token);
     if (known !== undefined && known.expiresAtMs > Date.now()) return known.said;
-    try {
-      const { payload } = await jwtVerify(token, async ({ kid }) => this.#publicKey(kid), {
-        issuer,
-        audience: registryAudience,
-        algorithms: [signingAlgorithm],
-        typ: 'JWT',
-        requiredClaims: ['exp', 'sub'],
-      });
-      const { exp, basis: standsOn, access } = claims.parse(payload);
-      const said: RegistryToken = { basis: standsOn as Basis, access };
-      this.#verified.set(token, { said, expiresAtMs: exp * 1000 });
-      return said;
-    } catch (error) {
-      if (error instanceof errors.JOSEError || error instanceof z.ZodError) return undefined;
-      throw error;
-    }
-  }
-
-  async #publicKey(kid: string | undefined) {
-    const key = await this.#keys.findPublicKey(kid);
-    if (key === undefined) throw new errors.JWKSNoMatchingKey();
-    return key;
+    const payload = await verifyOwnToken(token, { keys: this.#keys, audience: registryAudience, claims });
+    if (payload === undefined) return undefined;
+    const said: RegistryToken = { basis: payload.basis as Basis, access: payload.access };
+    this.#verified.set(token, { said, expiresAtMs: payload.exp * 1000 });
+    return said;
   }
 }
 
