@@ -12,8 +12,10 @@ import { KeylessExchange, trustRuleResource } from './identity/trust-rules.js';
 import { userResources } from './identity/user-resources.js';
 import type { Resource } from './kube/resource.js';
 import type { AuditRecords } from './metadata/audit-records.js';
+import type { ImageStore } from './metadata/image-store.js';
 import type { ObjectStore } from './metadata/object-store.js';
 import type { RepositoryStore } from './metadata/repository-store.js';
+import type { StreamStore } from './metadata/stream-store.js';
 import type { UserRecords } from './metadata/user-records.js';
 import { configMapResource } from './projects/config-maps.js';
 import { eventResource } from './projects/events.js';
@@ -27,17 +29,23 @@ import { ProjectService } from './projects/project-service.js';
 import { resourceQuotaResource } from './projects/resource-quotas.js';
 import { SecretBox } from './projects/secret-box.js';
 import { resealSecrets } from './projects/secret-rotation.js';
-import { secretResource } from './projects/secrets.js';
+import { secretResource, SecretReader } from './projects/secrets.js';
 import { ServiceAccountSecrets } from './projects/service-account-secrets.js';
 import { serviceAccountResource } from './projects/service-accounts.js';
 import { workloadResources } from './projects/workloads.js';
-import { imageStreamResource } from './streams/image-streams.js';
+import { imageSignatureResource } from './streams/image-signatures.js';
+import { imageResource } from './streams/images.js';
+import { streamResources } from './streams/stream-resources.js';
+import { tagPolicyResource, type TagPolicies } from './streams/tag-policies.js';
 
 /** What the resources of the API are kept in and decided by. */
 export interface ApiPartsOptions {
   readonly config: Config;
   readonly objects: ObjectStore;
   readonly repositories: RepositoryStore;
+  readonly streams: StreamStore;
+  readonly images: ImageStore;
+  readonly tagPolicies: TagPolicies;
   readonly users: UserRecords;
   readonly auditRecords: AuditRecords;
   readonly policy: AccessPolicy;
@@ -88,7 +96,18 @@ export async function makeApiParts(options: ApiPartsOptions): Promise<ApiParts> 
     ...userResources(store, users),
     ...oauthResources(store),
     trustRuleResource(store),
-    imageStreamResource({ repositories, objects: store, publicUrl: config.publicUrl }),
+    ...streamResources({
+      store: options.streams,
+      images: options.images,
+      objects: store,
+      findRules: options.tagPolicies.find,
+      secrets: new SecretReader(store, box),
+      publicUrl: config.publicUrl,
+      maxItems: config.history.shownEvents,
+    }),
+    imageResource({ images: options.images, objects: store, graceMs: config.collection.graceSeconds * 1000 }),
+    imageSignatureResource(options.images),
+    tagPolicyResource(store),
     auditRecordResource(options.auditRecords),
   ];
   return {

@@ -18,15 +18,18 @@ import { ServiceAccountTokens } from './auth/service-account-tokens.js';
 import { SigningKeys } from './auth/signing-keys.js';
 import { RegistryTokens } from './auth/tokens.js';
 import type { BlobStore } from './blobstore/blob-store.js';
-import type { Config } from './config.js';
+import { durationMs, type Config } from './config.js';
 import { makeApiParts } from './api-parts.js';
 import { BlobService } from './distribution/blobs.js';
 import { CatalogService } from './distribution/catalog.js';
+import { ConfigReader } from './distribution/config-reader.js';
 import { ociErrors } from './distribution/error-middleware.js';
 import { GarbageCollection } from './distribution/garbage-collection.js';
+import { ImageSummaries } from './distribution/image-summaries.js';
 import { ManifestService } from './distribution/manifests.js';
 import { ReferrerService } from './distribution/referrers.js';
 import { distributionRoutes, plainPaths, unsupported } from './distribution/routes.js';
+import { SignatureService } from './distribution/signatures.js';
 import { TagService } from './distribution/tags.js';
 import { UploadService } from './distribution/uploads.js';
 import { ensureOAuthClients } from './identity/oauth-clients.js';
@@ -38,8 +41,10 @@ import { apiRoutes } from './kube/routes.js';
 import { ChangeFeed } from './kube/watch.js';
 import { KyselyAuditRecords } from './metadata/kysely-audit-records.js';
 import { KyselyBlobRecords } from './metadata/kysely-blob-records.js';
+import { KyselyImageStore } from './metadata/kysely-image-store.js';
 import { KyselyObjectStore } from './metadata/kysely-object-store.js';
 import { KyselyRepositoryStore } from './metadata/kysely-repository-store.js';
+import { KyselyStreamStore } from './metadata/kysely-stream-store.js';
 import { KyselyUploadRecords } from './metadata/kysely-upload-records.js';
 import { KyselyUserRecords } from './metadata/kysely-user-records.js';
 import type { Database } from './metadata/schema.js';
@@ -48,6 +53,8 @@ import { requireHost } from './malformed-requests.js';
 import type { Metrics } from './metrics.js';
 import { operationsRoutes } from './operations-routes.js';
 import { requestLog } from './request-log.js';
+import { StreamLeftovers } from './streams/stream-leftovers.js';
+import { TagPolicies } from './streams/tag-policies.js';
 
 /** What the application stands on. */
 export interface AppOptions {
@@ -102,11 +109,16 @@ const htpasswdMs = 1000;
 
 /** Makes the adapters, hands them to the services, and mounts the routes. */
 export async function createApp({ config, version, db, store, log, metrics, stopping }: AppOptions): Promise<App> {
-  const repositories = new KyselyRepositoryStore(db);
+  const objects = new KyselyObjectStore(db);
+  const onChange = () => {
+    objects.announce();
+  };
+  const repositories = new KyselyRepositoryStore(db, undefined, onChange);
+  const streams = new KyselyStreamStore(db, undefined, onChange);
+  const images = new KyselyImageStore(db, undefined, onChange);
   const blobRecords = new KyselyBlobRecords(db);
   const uploadRecords = new KyselyUploadRecords(db);
   const users = new KyselyUserRecords(db);
-  const objects = new KyselyObjectStore(db);
   const auditRecords = new KyselyAuditRecords(db);
 
   const keys = await SigningKeys.open(join(config.dataDir, 'keys'));
@@ -119,11 +131,15 @@ export async function createApp({ config, version, db, store, log, metrics, stop
   const identities = new Identities(objects, users, accessTokens);
   const authenticator = new Authenticator({ passwords, registryTokens: tokens, serviceAccountTokens, identities });
   const policy = new AccessPolicy(objects);
+  const tagPolicies = new TagPolicies(objects);
 
   const { resources, projects, removal, accountSecrets, keyless, resealSecrets, ensureProjects } = await makeApiParts({
     config,
     objects,
     repositories,
+    streams,
+    images,
+    tagPolicies,
     users,
     auditRecords,
     policy,
@@ -160,15 +176,23 @@ export async function createApp({ config, version, db, store, log, metrics, stop
   const expireMs = config.uploads.expireSeconds * 1000;
   const uploads = new UploadService({ store, uploads: uploadRecords, blobs: blobRecords, graceMs, expireMs });
 
+  const configs = new ConfigReader(blobRecords, store);
   const distribution = distributionRoutes(
     { access, parseName },
     {
       blobs: new BlobService(store, blobRecords, graceMs),
       uploads,
-      manifests: new ManifestService(repositories, config.policy.sparse, graceMs),
+      manifests: new ManifestService({
+        store: repositories,
+        configs,
+        findRules: tagPolicies.find,
+        sparse: config.policy.sparse,
+        graceMs,
+      }),
       tags: new TagService(repositories),
       referrers: new ReferrerService(repositories),
       catalog: new CatalogService(repositories),
+      signatures: new SignatureService({ repositories, images }),
     },
   );
   const auth = new Router({ sensitive: true });
@@ -226,7 +250,8 @@ export async function createApp({ config, version, db, store, log, metrics, stop
   // It looks at its paths itself, and refuses in its own form.
   koa.use(api);
   koa.use(plainPaths);
-  const routers = [operations, auth, identity, distribution];
+  // Pulls and pushes first: every router that is asked costs its share of a small request.
+  const routers = [distribution, operations, auth, identity];
   for (const router of routers) koa.use(router.routes());
   koa.use(unsupported(distribution));
   koa.on('error', (error: unknown, ctx?: Context) => {
@@ -236,6 +261,8 @@ export async function createApp({ config, version, db, store, log, metrics, stop
   });
 
   const collection = new GarbageCollection(store, blobRecords, uploads);
+  const summaries = new ImageSummaries(images, configs);
+  const leftovers = new StreamLeftovers(streams, durationMs(config.history.deletedTagRetention));
   const refresh = async () => {
     const now = new Date();
     await users.removeExpiredRefreshTokens(now);
@@ -252,6 +279,8 @@ export async function createApp({ config, version, db, store, log, metrics, stop
       run: (signal) => collection.run(signal),
     },
     { name: 'refresh', intervalMs: refreshMs, run: refresh },
+    { name: 'removed streams', intervalMs: refreshMs, run: (signal) => leftovers.run(signal) },
+    once({ name: 'image summaries', intervalMs: refreshMs, run: (signal) => summaries.run(signal) }),
     { name: 'project removal', intervalMs: refreshMs, run: (signal) => removal.run(signal) },
     {
       name: 'service account credentials',

@@ -18,6 +18,18 @@ const seconds = z.int().min(1);
 const timerSeconds = seconds.max(2_000_000);
 const flag = z.boolean();
 
+const msPerUnit: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3600_000, d: 86_400_000 };
+const durationPattern = /^(\d{1,6})([smhd])$/;
+const duration = z
+  .string()
+  .refine((text) => durationPattern.test(text), 'expected a number with s, m, h or d, such as 14d');
+
+/** In milliseconds, of a duration such as `14d`. */
+export function durationMs(text: string): number {
+  const [, count = '', unit = ''] = durationPattern.exec(text) ?? [];
+  return Number(count) * (msPerUnit[unit] ?? 0);
+}
+
 const listen = z.string().transform((text, context) => {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text);
   const port = Number(match?.[3]);
@@ -39,6 +51,16 @@ const publicUrl = z
     );
   }, 'expected http(s)://host[:port] without a path')
   .transform((text) => new URL(text).origin);
+
+const registryRule = 'expected host or host:port, such as quay.io, *.example.org or r.example.org:5000';
+const registryName = z.string().regex(/^[A-Za-z0-9.*?-]{1,253}(:[0-9*?]{1,5})?$/, registryRule);
+const allowedRegistry = z.union(
+  [
+    registryName.transform((domainName) => ({ domainName, insecure: false })),
+    z.strictObject({ domainName: registryName, insecure: flag.default(false) }),
+  ],
+  { error: `${registryRule}, or domainName with that and insecure` },
+);
 
 const schema = z.strictObject({
   listen: listen.prefault('127.0.0.1:5000').describe('host:port of the one listener'),
@@ -176,6 +198,14 @@ const schema = z.strictObject({
         .describe('manifests that may be pushed before what they refer to: images, indexes'),
     })
     .prefault({}),
+  imports: z
+    .strictObject({
+      allowedRegistries: z
+        .array(allowedRegistry)
+        .optional()
+        .describe('registries that images may be imported from, as host or host:port with * and ? (all)'),
+    })
+    .prefault({}),
   uploads: z
     .strictObject({
       expireSeconds: seconds.default(86_400).describe('after this long without a byte an upload is given up'),
@@ -191,6 +221,19 @@ const schema = z.strictObject({
     .strictObject({
       graceSeconds: z.int().min(0).default(86_400).describe('how long a blob that nothing refers to is kept'),
       intervalSeconds: timerSeconds.default(60).describe('how often such blobs are looked for'),
+    })
+    .prefault({}),
+  history: z
+    .strictObject({
+      shownEvents: z
+        .int()
+        .min(1)
+        .max(10_000)
+        .default(100)
+        .describe('entries of the history of each tag that an image stream shows; the rest is paged'),
+      deletedTagRetention: duration
+        .default('14d')
+        .describe('how long the history of a deleted tag is kept, so that it can be brought back'),
     })
     .prefault({}),
   tokens: z

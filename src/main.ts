@@ -1,6 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { ClientError } from './cli/client/client-error.js';
+import { clientCommands } from './cli/client/commands.js';
+import { processTerminal } from './cli/client/terminal.js';
 import { configCommand } from './cli/config-command.js';
+import { environment } from './cli/config-of.js';
 import { exitCodes } from './cli/exit-codes.js';
 import { fsckCommand } from './cli/fsck-command.js';
 import { keysCommand } from './cli/keys-command.js';
@@ -37,10 +41,15 @@ Examples:
   weir serve                                    run with everything in ./weir-data
   WEIR_LISTEN=0.0.0.0:443 weir serve            for the whole network
   weir user add ci --password-stdin < secret    add a user who may pull and push
-  weir fsck                                     check that nothing is lost`,
+  weir fsck                                     check that nothing is lost
+  weir login registry.example                   log in to a registry, for the commands that ask one
+  weir history shop/app:prod                    when a tag changed, who changed it, how and why`,
   );
 for (const command of [serveCommand(version), configCommand(), userCommand(), keysCommand(), fsckCommand()]) {
-  program.addCommand(inherit(command, program));
+  program.addCommand(inherit(command.helpGroup('Being a registry:'), program));
+}
+for (const command of clientCommands(processTerminal(environment()))) {
+  program.addCommand(inherit(command.helpGroup('Asking a registry:'), program));
 }
 
 try {
@@ -63,7 +72,7 @@ function reportFailure(error: unknown): number {
     process.stderr.write(`weir: ${error.message}\n`);
     return exitCodes.usage;
   }
-  process.stderr.write(`weir: ${explain(error)}\n`);
+  process.stderr.write(`weir: ${error instanceof ClientError ? error.message : explain(error)}\n`);
   return exitCodes.failure;
 }
 

@@ -69,6 +69,7 @@ describe('every setting', () => {
       listen: { host: '127.0.0.1', port: 5000 },
       dataDir: resolve('weir-data'),
       defaultProject: 'library',
+      history: { shownEvents: 100, deletedTagRetention: '14d' },
       workers: 1,
       logLevel: 'info',
       shutdownGraceSeconds: 30,
@@ -94,6 +95,7 @@ describe('every setting', () => {
       database: { url: 'sqlite' },
       blobstore: { kind: 'disk' },
       policy: { sparse: [] },
+      imports: {},
       uploads: { expireSeconds: 86_400, idleTimeoutSeconds: 60, minimumBytesPerSecond: 1024 },
       collection: { graceSeconds: 86_400, intervalSeconds: 60 },
       tokens: { lifetimeSeconds: 300, refreshLifetimeSeconds: 30 * 86_400 },
@@ -179,6 +181,16 @@ describe('every setting', () => {
       yaml: 'policy: { sparse: [images, indexes] }',
       read: (c) => c.policy.sparse,
       value: ['images', 'indexes'],
+    },
+    {
+      variable: 'WEIR_IMPORTS_ALLOWED_REGISTRIES',
+      text: 'quay.io, *.example.org:50??',
+      yaml: 'imports: { allowedRegistries: [quay.io, { domainName: "*.example.org:50??" }] }',
+      read: (c) => c.imports.allowedRegistries,
+      value: [
+        { domainName: 'quay.io', insecure: false },
+        { domainName: '*.example.org:50??', insecure: false },
+      ],
     },
     {
       variable: 'WEIR_UPLOADS_EXPIRE_SECONDS',
@@ -284,7 +296,15 @@ describe('a value', () => {
     expect(loadConfig(noFile, { WEIR_POLICY_SPARSE: text }).policy.sparse).toEqual(list);
   });
 
+  test('of the registries to import from may say that they are insecure, and be an empty list, which is none', async () => {
+    const yaml = 'imports: { allowedRegistries: [{ domainName: quay.io, insecure: true }] }';
+    expect((await load(yaml)).imports.allowedRegistries).toEqual([{ domainName: 'quay.io', insecure: true }]);
+    expect((await load(yaml, { WEIR_IMPORTS_ALLOWED_REGISTRIES: '' })).imports.allowedRegistries).toEqual([]);
+    expect((await load('')).imports.allowedRegistries).toBeUndefined();
+  });
+
   const listenRule = 'expected host:port, such as 127.0.0.1:5000 or [::1]:5000';
+  const registryRule = 'expected host or host:port, such as quay.io, *.example.org or r.example.org:5000';
   const urlRule = 'expected http(s)://host[:port] without a path';
   test.each<{ readonly variable: string; readonly text: string; readonly problem: string }>([
     { variable: 'WEIR_LISTEN', text: '5000', problem: `listen: "5000" is not valid: ${listenRule}` },
@@ -341,6 +361,21 @@ describe('a value', () => {
     },
     { variable: 'WEIR_LOG_LEVEL', text: 'loud', problem: 'logLevel: "loud" is not valid: ' },
     { variable: 'WEIR_POLICY_SPARSE', text: 'images,layers', problem: 'policy.sparse.1: "layers" is not valid: ' },
+    {
+      variable: 'WEIR_IMPORTS_ALLOWED_REGISTRIES',
+      text: 'quay.io,r:1:2',
+      problem: `imports.allowedRegistries.1: "r:1:2" is not valid: ${registryRule}`,
+    },
+    {
+      variable: 'WEIR_IMPORTS_ALLOWED_REGISTRIES',
+      text: 'https://quay.io',
+      problem: `imports.allowedRegistries.0: "https://quay.io" is not valid: ${registryRule}`,
+    },
+    {
+      variable: 'WEIR_IMPORTS_ALLOWED_REGISTRIES',
+      text: ':443',
+      problem: `imports.allowedRegistries.0: ":443" is not valid: ${registryRule}`,
+    },
     { variable: 'WEIR_ANONYMOUS_PULL', text: 'yes', problem: 'anonymous.pull: "yes" is not valid: ' },
     { variable: 'WEIR_SHUTDOWN_GRACE_SECONDS', text: '0', problem: 'shutdownGraceSeconds: 0 is not valid: ' },
     { variable: 'WEIR_SHUTDOWN_GRACE_SECONDS', text: '-5', problem: 'shutdownGraceSeconds: -5 is not valid: ' },
@@ -381,6 +416,11 @@ describe('a value', () => {
       yaml: 'policy: { sparse: images }',
       problem: 'policy.sparse: "images" is not valid: ',
     },
+    {
+      name: 'a registry without its name',
+      yaml: 'imports: { allowedRegistries: [{ insecure: true }] }',
+      problem: 'imports.allowedRegistries.0: {"insecure":true} is not valid: expected host or host:port, such as ',
+    },
     { name: 'a section that is text', yaml: 'uploads: fast', problem: 'uploads: "fast" is not valid: ' },
     { name: 'a section that is a list', yaml: 'uploads: [1]', problem: 'uploads: [1] is not valid: ' },
     { name: 'infinity', yaml: 'shutdownGraceSeconds: .inf', problem: 'shutdownGraceSeconds: ' },
@@ -414,6 +454,10 @@ describe('a name that does not exist', () => {
   test.each([
     { yaml: 'listne: x', problem: 'listne: unknown name; see "weir config list"' },
     { yaml: 'tls: { mdoe: off }', problem: 'tls.mdoe: unknown name; see "weir config list"' },
+    {
+      yaml: 'imports: { allowedRegistries: [{ domainName: quay.io, insecur: true }] }',
+      problem: 'imports.allowedRegistries.0.insecur: unknown name; see "weir config list"',
+    },
     { yaml: 'LISTEN: x', problem: 'LISTEN: unknown name; see "weir config list"' },
     { yaml: 'tls.mode: off', problem: 'tls.mode: unknown name; see "weir config list"' },
   ])('is refused in the file: $yaml', async ({ yaml, problem }) => {

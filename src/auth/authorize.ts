@@ -45,6 +45,18 @@ export function createRequest(repository: RepositoryName): AccessRequest {
   };
 }
 
+/** Adding a signature to an image of a repository. */
+export function signRequest(repository: RepositoryName): AccessRequest {
+  return {
+    kind: 'resource',
+    verb: 'create',
+    group: imageGroup,
+    resource: 'imagesignatures',
+    namespace: projectOf(repository),
+    name: streamNameOf(repository),
+  };
+}
+
 /** Listing the names of the repositories of a project; of all when it is empty. */
 export function catalogRequest(project: string): AccessRequest {
   return {

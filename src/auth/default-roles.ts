@@ -63,6 +63,7 @@ const buildGroups = ['', 'build.openshift.io'];
 const deployGroups = ['', 'apps.openshift.io'];
 const routeGroups = ['', 'route.openshift.io'];
 const openshiftAccessGroups = ['', 'authorization.openshift.io'];
+const weirGroups = ['weir.dev'];
 
 function rule(verbs: readonly string[], apiGroups: readonly string[], ...resources: readonly string[]): PolicyRule {
   return { verbs, apiGroups, resources };
@@ -88,6 +89,27 @@ const writeStreams: readonly PolicyRule[] = [
   pushAndPull,
 ];
 const readStreamStatus = rule(read, imageGroups, 'imagestreams/status');
+
+/** What Weir tells of tags beside OpenShift's API, and by which rules they change. */
+const readTagHistory = rule(
+  read,
+  weirGroups,
+  'activities',
+  'imagestreams/compare',
+  'imagestreams/history',
+  'imagestreams/tags',
+  'imagestreamtags/history',
+  'tagpolicies',
+);
+/** Returning a tag to what it was. */
+const returnTags = rule(
+  ['create'],
+  ['image.openshift.io', ...weirGroups],
+  'imagestreamtags/rollback',
+  'imagestreamtags/undelete',
+);
+/** A tag policy binds its writers too, but they can take it away. */
+const writeTagPolicies = rule(all, weirGroups, 'tagpolicies');
 
 const readNamespace = rule(['get'], [''], 'namespaces');
 const readProject = rule(['get'], projectGroups, 'projects');
@@ -117,7 +139,7 @@ const shareOpenshiftAccess: readonly PolicyRule[] = [
 
 /** Letting CI systems be service accounts. Who writes a rule must also be allowed to make tokens of the account. */
 const writeTrustRules: readonly PolicyRule[] = [
-  rule(all, ['weir.dev'], 'trustrules'),
+  rule(all, weirGroups, 'trustrules'),
   rule(['create'], [''], 'serviceaccounts/token'),
 ];
 
@@ -176,7 +198,7 @@ const clusterRoles: readonly DefaultClusterRole[] = [
       rule(read, userGroups, 'groups', 'identities', 'useridentitymappings', 'users'),
       rule(read, [rbacGroup], 'clusterrolebindings', 'clusterroles', 'rolebindings', 'roles'),
       rule(read, openshiftAccessGroups, 'clusterrolebindings', 'clusterroles', 'rolebindings', 'roles'),
-      rule(['get', 'list'], ['weir.dev'], 'auditrecords'),
+      rule(['get', 'list'], weirGroups, 'auditrecords'),
       // These creates ask questions and leave nothing behind.
       rule(
         ['create'],
@@ -252,6 +274,8 @@ const projectRoles: readonly DefaultClusterRole[] = [
     [
       ...shareOpenshiftAccess,
       ...writeStreams,
+      returnTags,
+      writeTagPolicies,
       ...writeTrustRules,
       readStreamStatus,
       rule(['delete', 'get', 'patch', 'update'], projectGroups, 'projects'),
@@ -260,7 +284,13 @@ const projectRoles: readonly DefaultClusterRole[] = [
   ),
   clusterRole(
     'system:openshift:aggregate-to-edit',
-    [...writeStreams, readStreamStatus, readProject, rule(all, templateGroups, 'processedtemplates', 'templates')],
+    [
+      ...writeStreams,
+      returnTags,
+      readStreamStatus,
+      readProject,
+      rule(all, templateGroups, 'processedtemplates', 'templates'),
+    ],
     { aggregateTo: [toEdit] },
   ),
   clusterRole(
@@ -274,7 +304,8 @@ const projectRoles: readonly DefaultClusterRole[] = [
       rule(read, deployGroups, 'deploymentconfigs'),
       rule(read, routeGroups, 'routes'),
       rule(read, templateGroups, 'processedtemplates', 'templates'),
-      rule(read, ['weir.dev'], 'trustrules'),
+      readTagHistory,
+      rule(read, weirGroups, 'trustrules'),
     ],
     { aggregateTo: [toView] },
   ),
@@ -282,19 +313,26 @@ const projectRoles: readonly DefaultClusterRole[] = [
 
 /** For those who know the registry only. */
 const registryRoles: readonly DefaultClusterRole[] = [
-  clusterRole('registry-viewer', [readStreams, pull, readNamespace, readProject], {
+  clusterRole('registry-viewer', [readStreams, readTagHistory, pull, readNamespace, readProject], {
     description: 'May list and pull.',
     aggregateTo: [toView],
   }),
-  clusterRole('registry-editor', [writeAccounts, ...writeStreams, readNamespace, readProject], {
-    description: 'May pull, push, import, delete tags and image streams, and keep secrets and service accounts.',
-    aggregateTo: [toEdit],
-  }),
+  clusterRole(
+    'registry-editor',
+    [writeAccounts, ...writeStreams, readTagHistory, returnTags, readNamespace, readProject],
+    {
+      description: 'May pull, push, import, delete tags and image streams, and keep secrets and service accounts.',
+      aggregateTo: [toEdit],
+    },
+  ),
   clusterRole(
     'registry-admin',
     [
       writeAccounts,
       ...writeStreams,
+      readTagHistory,
+      returnTags,
+      writeTagPolicies,
       ...shareAccess,
       ...shareOpenshiftAccess,
       ...writeTrustRules,

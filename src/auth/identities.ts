@@ -2,14 +2,19 @@ import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { allObjects, type ApiObject, type ObjectStore } from '../metadata/object-store.js';
 import type { UserRecord, UserRecords } from '../metadata/user-records.js';
-import type { AccessTokenObject, AccessTokens } from './access-tokens.js';
+import { accessTokensResource, type AccessTokens } from './access-tokens.js';
 import { anonymous, authenticatedGroup, mastersGroup, type Basis, type Principal } from './principal.js';
+import { RememberedAnswers } from './remembered-answers.js';
+import type { ServiceAccountBasis } from './service-account-tokens.js';
 import { groupsOfServiceAccount, serviceAccountName } from './subjects.js';
 
 /** Resources that say who somebody is, as the object store names them. */
 export const usersResource = 'users.user.openshift.io';
 export const identitiesResource = 'identities.user.openshift.io';
 export const groupsResource = 'groups.user.openshift.io';
+
+const serviceAccountsResource = 'serviceaccounts';
+const secretsResource = 'secrets';
 
 /** Where an Identity keeps the groups its provider named at the last login: a JSON array. */
 export const identityGroupsKey = 'weir.dev/groups';
@@ -18,7 +23,7 @@ export const localProvider = 'local';
 /** Of those who came with an API token. */
 const oauthGroup = 'system:authenticated:oauth';
 
-const remembered = 10_000;
+const rememberedStamps = 10_000;
 
 /** user.openshift.io User. */
 export interface UserObject extends ApiObject {
@@ -33,6 +38,20 @@ export interface IdentityObject extends ApiObject {
   readonly providerUserName: string;
   readonly user?: { readonly name: string; readonly uid: string };
   readonly extra?: Readonly<Record<string, string>>;
+}
+
+type AccessTokenBasis = Extract<Basis, { kind: 'access-token' }>;
+
+/** Whose an API token is, as far as it stands in objects. */
+interface TokenOwner {
+  readonly name: string;
+  readonly uid: string;
+  /** Whether it is the local user of that name, maybe among others. */
+  readonly isLocal: boolean;
+  readonly hasNoOtherIdentity: boolean;
+  /** To the second, as the time after which it may have expired. */
+  readonly issuedAtMs: number;
+  readonly expiresAtMs: number;
 }
 
 /** An administrator may have written anything there. */
@@ -57,7 +76,7 @@ export function passwordStamp({ passwordHash }: Pick<UserRecord, 'passwordHash'>
 }
 
 /** It is asked for at every request. */
-const stamps = new LRUCache<string, string>({ max: remembered });
+const stamps = new LRUCache<string, string>({ max: rememberedStamps });
 
 /**
  * From what somebody showed to who they are now. It is asked at every request: what a token stands on is looked up each
@@ -67,14 +86,26 @@ export class Identities {
   readonly #store: ObjectStore;
   readonly #users: UserRecords;
   readonly #tokens: AccessTokens;
-  /** Groups by user, while no group and no identity changes. */
-  readonly #groups = new LRUCache<string, Promise<readonly string[]>>({ max: remembered });
-  #version: number | undefined;
+  readonly #now: () => Date;
+  readonly #groups: RememberedAnswers<readonly string[]>;
+  readonly #localUsers: RememberedAnswers<Principal>;
+  readonly #tokenOwners: RememberedAnswers<TokenOwner | undefined>;
+  readonly #serviceAccounts: RememberedAnswers<Principal | undefined>;
 
-  constructor(store: ObjectStore, users: UserRecords, tokens: AccessTokens) {
+  constructor(store: ObjectStore, users: UserRecords, tokens: AccessTokens, now: () => Date = () => new Date()) {
     this.#store = store;
     this.#users = users;
     this.#tokens = tokens;
+    this.#now = now;
+    const whileUnchanged =
+      (...resources: readonly string[]) =>
+      () =>
+        store.lastChangeOf(resources);
+    const whileGroupsUnchanged = whileUnchanged(groupsResource, identitiesResource);
+    this.#groups = new RememberedAnswers(whileGroupsUnchanged);
+    this.#localUsers = new RememberedAnswers(whileGroupsUnchanged);
+    this.#tokenOwners = new RememberedAnswers(whileUnchanged(accessTokensResource, usersResource));
+    this.#serviceAccounts = new RememberedAnswers(whileUnchanged(serviceAccountsResource, secretsResource));
   }
 
   /** @returns undefined when what it stands on is gone */
@@ -94,33 +125,27 @@ export class Identities {
     }
   }
 
-  /** A local user who has shown the password. */
-  async ofLocalUser(record: UserRecord): Promise<Principal> {
-    return {
+  /** A local user who has shown the password. @param record as it is now */
+  ofLocalUser({ name, role, passwordHash }: UserRecord): Promise<Principal> {
+    const stamp = passwordStamp({ passwordHash });
+    return this.#localUsers.get(JSON.stringify([name, role, stamp]), async () => ({
       kind: 'user',
-      name: record.name,
-      groups: [
-        ...(record.role === 'admin' ? [mastersGroup] : []),
-        ...(await this.#groupsOf(record.name)),
-        authenticatedGroup,
-      ],
-      basis: { kind: 'password', user: record.name, stamp: passwordStamp(record) },
-    };
+      name,
+      groups: [...(role === 'admin' ? [mastersGroup] : []), ...(await this.#groupsOf(name)), authenticatedGroup],
+      basis: { kind: 'password', user: name, stamp },
+    }));
   }
 
-  async #ofAccessToken(basis: Extract<Basis, { kind: 'access-token' }>): Promise<Principal | undefined> {
-    const token = await this.#tokens.find(basis.name);
-    if (token === undefined) return undefined;
-    const { userName: name, userUID: uid } = token;
-    const user = (await this.#store.find({ resource: usersResource, namespace: '', name })) as UserObject | undefined;
-    if (user?.metadata.uid !== uid) return undefined;
+  async #ofAccessToken(basis: AccessTokenBasis): Promise<Principal | undefined> {
+    const owner = await this.#ownerOf(basis);
+    if (owner === undefined) return undefined;
+    const { name, uid, isLocal } = owner;
+    // Local users are no objects whose changes have a version, so their rows are looked at each time.
     const record = await this.#users.findUser(name);
-    const identities = user.identities ?? [];
-    const isLocal = identities.includes(`${localProvider}:${name}`);
     // A local user who was removed has nobody left who could log in.
-    if (record === undefined && isLocal && identities.length === 1) return undefined;
+    if (record === undefined && isLocal && owner.hasNoOtherIdentity) return undefined;
     // Nor does somebody of the same name who came later get what was another's.
-    if (record !== undefined && isLocal && (await this.#isOlderThanUser(token))) return undefined;
+    if (record !== undefined && isLocal && (await this.#isOlderThanUser(owner))) return undefined;
     return {
       kind: 'user',
       name,
@@ -135,18 +160,49 @@ export class Identities {
     };
   }
 
-  /** Whether a token was given before the local user of its name was made. */
-  async #isOlderThanUser({ userName, metadata }: AccessTokenObject): Promise<boolean> {
-    const made = await this.#users.findCreationTime(userName);
-    return made !== undefined && Date.parse(metadata.creationTimestamp) < Math.floor(made.getTime() / 1000) * 1000;
+  async #ownerOf({ name }: AccessTokenBasis): Promise<TokenOwner | undefined> {
+    const known = await this.#tokenOwners.get(name, () => this.#findOwner(name));
+    // To expire is no change: about then, the store is asked each time whether the token still counts.
+    return known === undefined || this.#now().getTime() < known.expiresAtMs ? known : this.#findOwner(name);
   }
 
-  async #ofServiceAccount(basis: Extract<Basis, { kind: 'service-account' }>): Promise<Principal | undefined> {
+  async #findOwner(tokenName: string): Promise<TokenOwner | undefined> {
+    const token = await this.#tokens.find(tokenName);
+    if (token === undefined) return undefined;
+    const { userName: name, userUID: uid } = token;
+    const user = (await this.#store.find({ resource: usersResource, namespace: '', name })) as UserObject | undefined;
+    if (user?.metadata.uid !== uid) return undefined;
+    const identities = user.identities ?? [];
+    const isLocal = identities.includes(`${localProvider}:${name}`);
+    const issuedAtMs = Date.parse(token.metadata.creationTimestamp);
+    return {
+      name,
+      uid,
+      isLocal,
+      hasNoOtherIdentity: identities.length === 1,
+      issuedAtMs,
+      expiresAtMs: issuedAtMs + token.expiresIn * 1000,
+    };
+  }
+
+  /** Whether a token was given before the local user of its name was made. */
+  async #isOlderThanUser({ name, issuedAtMs }: TokenOwner): Promise<boolean> {
+    const made = await this.#users.findCreationTime(name);
+    return made !== undefined && issuedAtMs < Math.floor(made.getTime() / 1000) * 1000;
+  }
+
+  #ofServiceAccount(basis: ServiceAccountBasis): Promise<Principal | undefined> {
     const { namespace, name, uid, secret } = basis;
-    const account = await this.#store.find({ resource: 'serviceaccounts', namespace, name });
+    const key = JSON.stringify([namespace, name, uid, ...(secret === undefined ? [] : [secret.name, secret.uid])]);
+    return this.#serviceAccounts.get(key, () => this.#findServiceAccount(basis));
+  }
+
+  async #findServiceAccount(basis: ServiceAccountBasis): Promise<Principal | undefined> {
+    const { namespace, name, uid, secret } = basis;
+    const account = await this.#store.find({ resource: serviceAccountsResource, namespace, name });
     if (account?.metadata.uid !== uid) return undefined;
     if (secret !== undefined) {
-      const bound = await this.#store.find({ resource: 'secrets', namespace, name: secret.name });
+      const bound = await this.#store.find({ resource: secretsResource, namespace, name: secret.name });
       if (bound?.metadata.uid !== secret.uid) return undefined;
     }
     return {
@@ -159,23 +215,11 @@ export class Identities {
   }
 
   /** Names of the groups a user is in: Group objects, and what identity providers said at the last login. */
-  async #groupsOf(user: string): Promise<readonly string[]> {
-    const version = await this.#store.lastChangeOf([groupsResource, identitiesResource]);
-    if (version !== this.#version) {
-      this.#groups.clear();
-      this.#version = version;
-    }
-    const known = this.#groups.get(user);
-    if (known !== undefined) return known;
-    const loading = this.#loadGroups(user);
-    this.#groups.set(user, loading);
-    loading.catch(() => {
-      if (this.#groups.peek(user) === loading) this.#groups.delete(user);
-    });
-    return loading;
+  #groupsOf(user: string): Promise<readonly string[]> {
+    return this.#groups.get(user, () => this.#findGroups(user));
   }
 
-  async #loadGroups(user: string): Promise<readonly string[]> {
+  async #findGroups(user: string): Promise<readonly string[]> {
     const names = new Set<string>();
     for await (const { metadata } of allObjects(this.#store, { resource: groupsResource, lookup: user }))
       names.add(metadata.name);

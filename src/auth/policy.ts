@@ -1,7 +1,7 @@
-import { LRUCache } from 'lru-cache';
 import { allObjects, type ApiObject, type ObjectStore } from '../metadata/object-store.js';
 import { aggregateRules } from './aggregation.js';
 import { mastersGroup, type Principal } from './principal.js';
+import { RememberedAnswers } from './remembered-answers.js';
 import { ruleAllows, rulesAllow, type AccessRequest, type PolicyRule } from './rules.js';
 import { serviceAccountName, subjectMatches, type Subject } from './subjects.js';
 
@@ -15,8 +15,7 @@ export const policyResources = {
   clusterRoleBindings: `clusterrolebindings.${group}`,
 } as const;
 
-/** Decisions are remembered for so many pairs of principal and namespace. */
-const remembered = 20_000;
+const policyResourceNames = Object.values(policyResources);
 
 const everything: readonly PolicyRule[] = [
   { verbs: ['*'], apiGroups: ['*'], resources: ['*'] },
@@ -63,15 +62,22 @@ export type Subjects = Pick<Principal, 'name' | 'groups'>;
  */
 export class AccessPolicy {
   readonly #store: ObjectStore;
-  readonly #rules = new LRUCache<string, Promise<readonly PolicyRule[]>>({ max: remembered });
-  #version: number | undefined;
+  readonly #rules: RememberedAnswers<readonly PolicyRule[]>;
+  readonly #decisions: RememberedAnswers<boolean>;
 
   constructor(store: ObjectStore) {
     this.#store = store;
+    const readVersion = () => this.version();
+    this.#rules = new RememberedAnswers(readVersion);
+    this.#decisions = new RememberedAnswers(readVersion);
   }
 
   /** Whether the rules granted to the principal allow the request. Narrowing by a token comes on top. */
-  async allows(who: Subjects, request: AccessRequest): Promise<boolean> {
+  allows(who: Subjects, request: AccessRequest): Promise<boolean> {
+    return this.#decisions.get(keyOf(who.name, who.groups, ...wordsOf(request)), () => this.#decide(who, request));
+  }
+
+  async #decide(who: Subjects, request: AccessRequest): Promise<boolean> {
     const namespace = request.kind === 'resource' ? (request.namespace ?? '') : '';
     if (rulesAllow(await this.rulesFor(who, ''), request)) return true;
     return namespace !== '' && rulesAllow(await this.#namespaceRules(who, namespace), request);
@@ -79,7 +85,7 @@ export class AccessPolicy {
 
   /** All that the principal may do in a namespace, or everywhere when it is empty. */
   async rulesFor(who: Subjects, namespace: string): Promise<readonly PolicyRule[]> {
-    const cluster = await this.#remember(`\0${keyOf(who)}`, () => this.#clusterRules(who));
+    const cluster = await this.#rules.get(keyOf('cluster', who.name, who.groups), () => this.#clusterRules(who));
     return namespace === '' ? cluster : [...cluster, ...(await this.#namespaceRules(who, namespace))];
   }
 
@@ -144,7 +150,7 @@ export class AccessPolicy {
 
   /** The rules of a ClusterRole, those of the roles it gathers included. */
   rulesOfClusterRole(name: string): Promise<readonly PolicyRule[]> {
-    return this.#remember(`\u0001${name}`, async () => {
+    return this.#rules.get(keyOf('role', name), async () => {
       const role = (await this.#store.find({ resource: policyResources.clusterRoles, namespace: '', name })) as
         Role | undefined;
       if (role === undefined) return [];
@@ -157,7 +163,7 @@ export class AccessPolicy {
 
   /** Changes with every change of a role or a binding. */
   version(): Promise<number> {
-    return this.#store.lastChangeOf(Object.values(policyResources));
+    return this.#store.lastChangeOf(policyResourceNames);
   }
 
   async #rulesOfRole(namespace: string, name: string): Promise<readonly PolicyRule[]> {
@@ -177,7 +183,7 @@ export class AccessPolicy {
   }
 
   #namespaceRules(who: Subjects, namespace: string): Promise<readonly PolicyRule[]> {
-    return this.#remember(`${namespace}\0${keyOf(who)}`, async () => {
+    return this.#rules.get(keyOf('namespace', namespace, who.name, who.groups), async () => {
       const found: PolicyRule[] = [];
       for await (const binding of this.#bindings({ resource: policyResources.roleBindings, namespace })) {
         if ((binding.subjects ?? []).some((subject) => subjectMatches(subject, who, namespace))) {
@@ -188,28 +194,19 @@ export class AccessPolicy {
     });
   }
 
-  async #remember(key: string, load: () => Promise<readonly PolicyRule[]>): Promise<readonly PolicyRule[]> {
-    const version = await this.version();
-    if (version !== this.#version) {
-      this.#rules.clear();
-      this.#version = version;
-    }
-    const known = this.#rules.get(key);
-    if (known !== undefined) return known;
-    const loading = load();
-    this.#rules.set(key, loading);
-    loading.catch(() => {
-      if (this.#rules.peek(key) === loading) this.#rules.delete(key);
-    });
-    return loading;
-  }
-
   #bindings(query: { readonly resource: string; readonly namespace?: string; readonly lookup?: string }) {
     return allObjects(this.#store, query) as AsyncIterable<Binding>;
   }
 }
 
+/** All that a rule looks at, and where it has to hold. */
+function wordsOf(request: AccessRequest): readonly string[] {
+  if (request.kind === 'path') return [request.verb, request.path];
+  const { verb, group: apiGroup, resource, namespace = '', name = '' } = request;
+  return [verb, apiGroup, resource, namespace, name];
+}
+
 /** A name may hold any character when it comes from a review, so no separator would do. */
-function keyOf({ name, groups }: Subjects): string {
-  return JSON.stringify([name, ...groups]);
+function keyOf(...parts: readonly (string | readonly string[])[]): string {
+  return JSON.stringify(parts);
 }

@@ -1,3 +1,5 @@
+import type { Actor } from '../metadata/tag-history.js';
+
 /** Something a token lets its bearer do to one repository or to the registry as a whole. */
 export interface TokenAccess {
   readonly type: 'repository' | 'registry';
@@ -34,6 +36,11 @@ export interface Principal {
   readonly basis: Basis;
   /** What the token that was shown is narrowed to; undefined when the whole of the rights was shown. */
   readonly access?: readonly TokenAccess[];
+}
+
+/** As the history of a tag names somebody. */
+export function actorOf({ kind, name }: Pick<Principal, 'kind' | 'name'>): Actor {
+  return { kind, name };
 }
 
 /** Members of this group may do everything. */

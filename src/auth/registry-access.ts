@@ -125,6 +125,23 @@ export class RegistryAccess {
     return principal;
   }
 
+  /**
+   * As `requireRepository`, for what takes a role of its own, which nobody in particular can have.
+   *
+   * @param repository what a token that is narrowed must let its bearer push to; left out, no such token covers it
+   */
+  async requireRole(ctx: Context, request: AccessRequest, repository?: RepositoryName): Promise<Principal> {
+    const scope = repository && scopeOf(repository, 'push');
+    const principal = await this.#identify(ctx, scope);
+    ctx.state['accessRequest'] = request;
+    this.#check(ctx, principal, {
+      allowed: principal.kind !== 'anonymous' && (await this.#parts.policy.allows(principal, request)),
+      covered: repository === undefined ? principal.access === undefined : tokenCovers(principal, 'push', repository),
+      scope,
+    });
+    return principal;
+  }
+
   /** The entrance of the registry: for everyone who is logged in, and for those whom a token lets in as nobody. */
   async requireEntrance(ctx: Context): Promise<void> {
     const principal = await this.#identify(ctx, undefined);

@@ -68,10 +68,20 @@ export class ServiceAccountTokens {
     return { token, expiresAt: new Date((now + lifetimeSeconds) * 1000) };
   }
 
+  /** Whether the token was verified before, and has not expired since. */
+  isVerified(token: string): boolean {
+    return this.#recall(token) !== undefined;
+  }
+
+  #recall(token: string): ServiceAccountBasis | undefined {
+    const known = this.#verified.get(token);
+    return known !== undefined && known.expiresAtMs > Date.now() ? known.basis : undefined;
+  }
+
   /** @returns undefined when the token is not ours, not intact, expired or for another audience */
   async verify(token: string): Promise<ServiceAccountBasis | undefined> {
-    const known = this.#verified.get(token);
-    if (known !== undefined && known.expiresAtMs > Date.now()) return known.basis;
+    const known = this.#recall(token);
+    if (known !== undefined) return known;
     const said = await verifyOwnToken(token, { keys: this.#keys, audience: apiAudience, claims });
     if (said === undefined) return undefined;
     const { namespace, serviceaccount, secret } = said['kubernetes.io'];

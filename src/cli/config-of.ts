@@ -6,3 +6,8 @@ export function configOf(command: Command): Config {
   const { config } = command.optsWithGlobals<{ config?: string }>();
   return loadConfig({ path: config ?? 'weir.yaml', required: config !== undefined }, process.env);
 }
+
+/** The environment, for commands that speak to a registry instead of being one. */
+export function environment(): Readonly<Record<string, string | undefined>> {
+  return process.env;
+}

@@ -97,6 +97,22 @@ export class BlobService {
     }
   }
 
+  /**
+   * Removes a blob from all repositories, and its bytes; nothing happens when it is not there.
+   *
+   * @throws {OciError} UNSUPPORTED while an image of any repository refers to it
+   */
+  async deleteEverywhere(digest: Digest): Promise<void> {
+    const result = await this.#records.unlinkEverywhere(digest);
+    if (result.kind !== 'referenced') return;
+    throw new OciError(
+      'UNSUPPORTED',
+      { digest, referencedBy: result.by, reason: 'an image needs the blob; delete that first' },
+      // RFC 9110, section 15.5.6: a 405 says what is allowed, which is nothing.
+      { headers: { Allow: '' } },
+    );
+  }
+
   #collectAt(): Date {
     return new Date(this.#now().getTime() + this.#graceMs);
   }

@@ -1,6 +1,7 @@
 import type { Context, Next } from 'koa';
 import { BodyTooLargeError, stopReading } from '../http.js';
 import { ProjectUnavailableError } from '../metadata/repository-rows.js';
+import { TagProtectedError } from '../metadata/tag-history.js';
 import { OciError } from '../oci/errors.js';
 
 /** Answers every OciError in the spec's error form; what is no OciError is somebody else's to answer. */
@@ -26,6 +27,10 @@ function toOciError(error: unknown): OciError | undefined {
   if (error instanceof ProjectUnavailableError) {
     // It went between the check and the push.
     return new OciError('NAME_UNKNOWN', { project: error.project, state: error.state }, { cause: error });
+  }
+  if (error instanceof TagProtectedError) {
+    const { repository, tag, rule } = error;
+    return new OciError('DENIED', { repository, tag, rule, reason: error.message }, { cause: error });
   }
   if (error instanceof BodyTooLargeError) {
     return new OciError('SIZE_INVALID', 'the body is larger than the registry takes', { status: 413 });

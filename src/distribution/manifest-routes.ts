@@ -1,11 +1,13 @@
 import type Router from '@koa/router';
 import type { Context } from 'koa';
+import type { Principal } from '../auth/principal.js';
 import { readBody, sendEmpty } from '../http.js';
 import { OciError } from '../oci/errors.js';
 import { maxManifestSize } from '../oci/manifest.js';
+import { decodeReason, ReasonError, reasonHeader } from '../oci/reason.js';
 import { parseReference, parseTag, type Reference, type Tag } from '../oci/reference.js';
 import { matchesEtag } from './blob-routes.js';
-import type { ManifestService } from './manifests.js';
+import type { Changer, ManifestService } from './manifests.js';
 import type { RegistryEntrance } from './registry-entrance.js';
 
 /** The spec asks for ten; the answer repeats each in a header. */
@@ -48,7 +50,7 @@ export function manifestRoutes(
       tags,
       bytes: await readBody(ctx.req, maxManifestSize),
       contentType: mediaTypeOf(ctx.get('Content-Type')),
-      principal: principal.name,
+      by: changer(ctx, principal),
     });
     ctx.set('Location', `/v2/${name}/manifests/${digest}`);
     ctx.set('Docker-Content-Digest', digest);
@@ -61,9 +63,19 @@ export function manifestRoutes(
     const repository = parseName(ctx.params['name']!);
     const reference = parseReference(ctx.params['reference']!);
     const principal = await access.requireRepository(ctx, repository, 'delete');
-    await manifests.delete(repository, reference, principal.name);
+    await manifests.delete(repository, reference, changer(ctx, principal));
     sendEmpty(ctx, 202);
   });
+}
+
+/** @throws {OciError} with status 400 when the reason is none */
+function changer(ctx: Context, principal: Principal): Changer {
+  try {
+    return { principal, reason: decodeReason(ctx.get(reasonHeader)) };
+  } catch (error) {
+    if (!(error instanceof ReasonError)) throw error;
+    throw new OciError('UNSUPPORTED', error.message, { status: 400 });
+  }
 }
 
 /** OCI Distribution Spec, "Pushing Manifests": `?tag=` goes with a push by digest. */

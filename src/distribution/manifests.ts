@@ -1,9 +1,14 @@
-import type { RepositoryStore, StoredManifest } from '../metadata/repository-store.js';
+import { actorOf, type Principal } from '../auth/principal.js';
+import type { RepositoryStore, StoredManifest, TagRemoval } from '../metadata/repository-store.js';
+import type { FindTagRules, TagEventCause } from '../metadata/tag-history.js';
 import { digestAlgorithm, digestOf, type Digest } from '../oci/digest.js';
 import { OciError } from '../oci/errors.js';
+import { summarizeImage } from '../oci/image-config.js';
 import { parseManifest } from '../oci/manifest.js';
+import { reasonHeader } from '../oci/reason.js';
 import type { Reference, Tag } from '../oci/reference.js';
-import type { RepositoryName } from '../oci/repository-name.js';
+import { projectOf, type RepositoryName } from '../oci/repository-name.js';
+import type { ConfigReader } from './config-reader.js';
 
 /** Kinds of manifests that may be pushed before what they refer to. */
 export type SparsePolicy = readonly ('images' | 'indexes')[];
@@ -17,8 +22,13 @@ export interface ManifestUpload {
   readonly bytes: Buffer;
   /** Without parameters; undefined when the client sent none. */
   readonly contentType: string | undefined;
-  /** Name of who pushes. */
-  readonly principal: string;
+  readonly by: Changer;
+}
+
+/** Who changes a tag, and why. */
+export interface Changer {
+  readonly principal: Principal;
+  readonly reason: string | undefined;
 }
 
 /** What a push came to. */
@@ -27,19 +37,33 @@ export interface PushedManifest {
   readonly subject: Digest | undefined;
 }
 
+/** What the service works with. */
+export interface ManifestServiceOptions {
+  readonly store: RepositoryStore;
+  readonly configs: ConfigReader;
+  readonly findRules: FindTagRules;
+  readonly sparse: SparsePolicy;
+  /** How long a blob that nothing refers to is kept. */
+  readonly graceMs: number;
+  readonly now?: () => Date;
+}
+
 /** Manifests and the tags on them: OCI Distribution Spec end-3, end-7 and end-9. */
 export class ManifestService {
   readonly #store: RepositoryStore;
+  readonly #configs: ConfigReader;
+  readonly #findRules: FindTagRules;
   readonly #sparse: SparsePolicy;
   readonly #graceMs: number;
   readonly #now: () => Date;
 
-  /** @param graceMs how long a blob that nothing refers to is kept */
-  constructor(store: RepositoryStore, sparse: SparsePolicy, graceMs: number, now: () => Date = () => new Date()) {
+  constructor({ store, configs, findRules, sparse, graceMs, now }: ManifestServiceOptions) {
     this.#store = store;
+    this.#configs = configs;
+    this.#findRules = findRules;
     this.#sparse = sparse;
     this.#graceMs = graceMs;
-    this.#now = now;
+    this.#now = now ?? (() => new Date());
   }
 
   /** @throws {OciError} MANIFEST_UNKNOWN */
@@ -54,22 +78,31 @@ export class ManifestService {
 
   /**
    * @throws {OciError} MANIFEST_INVALID; DIGEST_INVALID when the bytes are not what the digest names;
-   * MANIFEST_BLOB_UNKNOWN when the repository lacks what the manifest refers to
+   * MANIFEST_BLOB_UNKNOWN when the repository lacks what the manifest refers to; DENIED when the project wants a reason
+   * @throws {TagProtectedError}
    */
-  async put({ repository, reference, tags, bytes, contentType, principal }: ManifestUpload): Promise<PushedManifest> {
+  async put({ repository, reference, tags: further, bytes, contentType, by }: ManifestUpload): Promise<PushedManifest> {
     const digest = digestOf(bytes, reference.kind === 'digest' ? digestAlgorithm(reference.digest) : 'sha256');
     if (reference.kind === 'digest' && reference.digest !== digest) {
       throw new OciError('DIGEST_INVALID', { expected: reference.digest, actual: digest });
     }
     const manifest = parseManifest(bytes, contentType);
+    const tags = reference.kind === 'tag' ? [reference.tag] : further;
+    const rules = await this.#rulesFor(repository, tags.length > 0 ? 'push' : undefined, by);
+    const keepEvents = rules.keepEvents?.(repository);
+    const config = await this.#configs.read(repository, manifest);
     const result = await this.#store.putManifest({
       repository,
       digest,
       bytes,
       manifest,
-      tags: reference.kind === 'tag' ? [reference.tag] : tags,
+      tags,
       sparse: this.#sparse.includes(manifest.isIndex ? 'indexes' : 'images'),
-      principal,
+      summary: summarizeImage(bytes, manifest, config),
+      actor: actorOf(by.principal),
+      ...(by.reason !== undefined && { reason: by.reason }),
+      guard: rules.guard,
+      ...(keepEvents !== undefined && { keepEvents }),
     });
     if (result.kind === 'missing')
       throw new OciError('MANIFEST_BLOB_UNKNOWN', { missing: result.missing.slice(0, 100) });
@@ -79,15 +112,33 @@ export class ManifestService {
   /**
    * By digest: the image leaves the repository, and every tag on it goes. By tag: only the tag goes.
    *
-   * @throws {OciError} MANIFEST_UNKNOWN
+   * @throws {OciError} MANIFEST_UNKNOWN; DENIED when the project wants a reason
+   * @throws {TagProtectedError}
    */
-  async delete(repository: RepositoryName, reference: Reference, principal: string): Promise<void> {
+  async delete(repository: RepositoryName, reference: Reference, by: Changer): Promise<void> {
+    const { guard } = await this.#rulesFor(repository, 'delete', by);
+    const removal: TagRemoval = {
+      actor: actorOf(by.principal),
+      ...(by.reason !== undefined && { reason: by.reason }),
+      guard,
+    };
     const collectAt = new Date(this.#now().getTime() + this.#graceMs);
     const deleted =
       reference.kind === 'digest'
-        ? await this.#store.deleteManifest(repository, reference.digest, principal, collectAt)
-        : await this.#store.deleteTag(repository, reference.tag, principal);
+        ? await this.#store.deleteManifest(repository, reference.digest, removal, collectAt)
+        : await this.#store.deleteTag(repository, reference.tag, removal);
     if (!deleted) await this.#throwUnknown(repository, reference);
+  }
+
+  async #rulesFor(repository: RepositoryName, cause: TagEventCause | undefined, { principal, reason }: Changer) {
+    const rules = await this.#findRules(projectOf(repository), principal);
+    if (cause !== undefined && reason === undefined && rules.reasonsFor(repository).includes(cause)) {
+      throw new OciError('DENIED', {
+        project: projectOf(repository),
+        expected: `a reason in the header ${reasonHeader}: the project wants one for every ${cause}`,
+      });
+    }
+    return rules;
   }
 
   async #throwUnknown(repository: RepositoryName, reference: Reference): Promise<never> {

@@ -1,6 +1,7 @@
 import Router from '@koa/router';
 import type { Context, Middleware, Next } from 'koa';
 import { OciError } from '../oci/errors.js';
+import { adminRoutes } from './admin-routes.js';
 import { blobRoutes } from './blob-routes.js';
 import type { BlobService } from './blobs.js';
 import { catalogRoutes } from './catalog-routes.js';
@@ -10,12 +11,14 @@ import type { ManifestService } from './manifests.js';
 import type { RegistryEntrance } from './registry-entrance.js';
 import { referrerRoutes } from './referrer-routes.js';
 import type { ReferrerService } from './referrers.js';
+import { signatureRoutes, signaturesHeader } from './signature-routes.js';
+import type { SignatureService } from './signatures.js';
 import { tagRoutes } from './tag-routes.js';
 import type { TagService } from './tags.js';
 import { uploadRoutes } from './upload-routes.js';
 import type { UploadService } from './uploads.js';
 
-/** The services behind `/v2/`. */
+/** The services behind `/v2/`, and what OpenShift's registry has beside it. */
 export interface DistributionServices {
   readonly blobs: BlobService;
   readonly uploads: UploadService;
@@ -23,13 +26,16 @@ export interface DistributionServices {
   readonly tags: TagService;
   readonly referrers: ReferrerService;
   readonly catalog: CatalogService;
+  readonly signatures: SignatureService;
 }
 
-/** Everything under `/v2/`: the OCI Distribution Spec. */
+/** Everything under `/v2/`, the OCI Distribution Spec, and the extensions of OpenShift's registry. */
 export function distributionRoutes(entrance: RegistryEntrance, services: DistributionServices): Router {
   const router = new Router({ sensitive: true });
 
   router.get('/v2', async (ctx) => {
+    // Clients look at it also when they are asked to log in.
+    ctx.set(signaturesHeader);
     await entrance.access.requireEntrance(ctx);
     ctx.set('Docker-Distribution-API-Version', 'registry/2.0');
     ctx.body = {};
@@ -42,6 +48,8 @@ export function distributionRoutes(entrance: RegistryEntrance, services: Distrib
   uploadRoutes(router, entrance, services.uploads, services.blobs);
   blobRoutes(router, entrance, services.blobs);
   manifestRoutes(router, entrance, services.manifests);
+  signatureRoutes(router, entrance, services.signatures);
+  adminRoutes(router, entrance, services.blobs);
   return router;
 }
 

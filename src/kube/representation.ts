@@ -57,6 +57,7 @@ const whole: Representation = {
     kind: `${resource.kind}List`,
     apiVersion: apiVersionOf(resource),
     metadata: listMeta(list),
+    ...list.more,
     items: list.items.map((object) => typed(object, resource)),
   }),
   event: typed,

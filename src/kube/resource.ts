@@ -38,6 +38,10 @@ export interface Call {
   }) => Promise<boolean>;
   /** Shown to the user by the client. */
   readonly warn: (text: string) => void;
+  /** A parameter of the query; undefined when it is absent or empty. @throws {StatusError} BadRequest when given twice */
+  readonly query: (name: string) => string | undefined;
+  /** A header of the request; empty when it is absent. */
+  readonly header: (name: string) => string;
 }
 
 /** A column of the table that `kubectl get` prints (metav1.TableColumnDefinition). */
@@ -72,6 +76,8 @@ export interface ObjectList {
   /** For the next page; undefined on the last. */
   readonly continue?: string | undefined;
   readonly remainingItemCount?: number;
+  /** Further members of the list, beside its metadata and items. */
+  readonly more?: Readonly<Record<string, unknown>>;
 }
 
 export interface WriteOptions {
@@ -110,8 +116,10 @@ export interface ResourceStorage {
 export interface WatchSource {
   /** The resource by which the objects are stored. */
   readonly resource: string;
-  /** The stored object as it is shown. */
+  /** The stored object as it is shown; at least what selectors look at, when there is `show`. */
   readonly view: (stored: ApiObject) => ApiObject;
+  /** Completes what the change log keeps only a part of. What it makes may depend on the call's origin, and on nothing else of it. */
+  readonly show?: (call: Call) => (stored: ApiObject, kind: 'ADDED' | 'MODIFIED' | 'DELETED') => Promise<ApiObject>;
   /** Which objects the principal may see; all when left out. It is asked again for every change. */
   readonly visible?: (call: Call) => (object: ApiObject) => Promise<boolean>;
 }
@@ -126,6 +134,10 @@ export interface Subresource {
   readonly verbs: readonly Verb[];
   readonly schema: z.ZodType;
   readonly get?: (call: Call, name: string) => Promise<ApiObject>;
+  /** In place of `get`: answers with a list of the kind. */
+  readonly list?: (call: Call, name: string, query: ListQuery) => Promise<ObjectList>;
+  /** Of the objects in the list. */
+  readonly columns?: readonly Column[];
   readonly create?: (call: Call, name: string, object: ApiObject, options: WriteOptions) => Promise<ApiObject>;
   readonly update?: ResourceStorage['update'];
 }

@@ -190,6 +190,8 @@ async function answerResource(
     warn: (text) => {
       ctx.append('Warning', `299 - "${text.replaceAll(/["\\]/g, '\\$&').replaceAll(/[\p{Cc}]/gu, ' ')}"`);
     },
+    query: (name) => queryOf(ctx, name),
+    header: (name) => ctx.get(name),
   };
   const representation = representationOf(ctx.get('Accept'), queryOf(ctx, 'includeObject'));
   const found: ResourceRequest = { ctx, path, resource, call, representation };
@@ -322,6 +324,12 @@ async function answerSubresource(
   if (subresource === undefined || path.name === undefined) throw unknownPath();
   const shown = asResource(resource, subresource);
   const options = { dryRun: dryRunOfQuery(ctx) };
+  if (verb === 'get' && subresource.list !== undefined) {
+    checkListVersion(ctx);
+    const list = await subresource.list(call, path.name, listQueryOf(ctx, shown));
+    sendJson(ctx, 200, representation.list(list, shown, call.now));
+    return;
+  }
   if (verb === 'get' && subresource.get !== undefined) {
     sendJson(ctx, 200, representation.one(await subresource.get(call, path.name), shown, call.now));
     return;
@@ -354,6 +362,7 @@ function asResource(resource: Resource, subresource: Subresource): Resource {
     version: subresource.version ?? resource.version,
     kind: subresource.kind,
     schema: subresource.schema,
+    ...(subresource.columns !== undefined && { columns: subresource.columns }),
   };
 }
 

@@ -1,5 +1,6 @@
 import { Readable } from 'node:stream';
 import type { Context } from 'koa';
+import { LRUCache } from 'lru-cache';
 import { parseVersion, type Change } from '../metadata/object-store.js';
 import type { ResourcePath } from './api-path.js';
 import { badRequest, StatusError } from './errors.js';
@@ -32,8 +33,11 @@ const stallMs = 60_000;
 const initialPage = 500;
 const initialEventsEnd = { 'k8s.io/initial-events-end': 'true' };
 
-/** Lines that were written for one change, by what they show: a thousand clients get the same. */
-const written = new WeakMap<Change, Map<string, Buffer>>();
+/** Lines that were written for changes, by what they show: a thousand clients get the same. */
+const written = new LRUCache<string, { readonly change: Change; readonly bytes: Buffer }>({
+  maxSize: 32 * 1024 * 1024,
+  sizeCalculation: ({ bytes }) => bytes.length + 200,
+});
 
 /** Answers with a stream of events, one JSON object on each line. */
 export function sendWatch(
@@ -70,7 +74,9 @@ export function sendWatch(
     namespace: call.namespace,
     matches: query.matches,
     visible: source.visible?.(call),
+    show: source.show?.(call),
   };
+  const sight = `${resource.group} ${resource.plural} ${representation.key} ${source.show === undefined ? '' : call.origin}`;
   let isFirst = true;
   const line = (event: WatchEvent, change?: Change): Buffer => {
     const write = () =>
@@ -88,11 +94,12 @@ export function sendWatch(
       if (event.type !== 'BOOKMARK') isFirst = false;
       return bytes;
     }
-    const key = `${event.type} ${resource.group} ${resource.plural} ${representation.key}`;
-    let lines = written.get(change);
-    if (lines === undefined) written.set(change, (lines = new Map<string, Buffer>()));
-    let bytes = lines.get(key);
-    if (bytes === undefined) lines.set(key, (bytes = write()));
+    const key = `${change.version} ${event.type} ${sight}`;
+    const known = written.get(key);
+    // Two registries in one process have changes of the same version.
+    if (known?.change === change) return known.bytes;
+    const bytes = write();
+    written.set(key, { change, bytes });
     return bytes;
   };
 

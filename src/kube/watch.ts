@@ -98,6 +98,7 @@ export interface WatchSelection {
   readonly namespace: string;
   readonly matches: (object: ApiObject) => boolean;
   readonly visible: ((object: ApiObject) => Promise<boolean>) | undefined;
+  readonly show: ((stored: ApiObject, kind: Change['kind']) => Promise<ApiObject>) | undefined;
 }
 
 /** How a watch runs. */
@@ -132,7 +133,7 @@ const checkMs = 900;
  */
 export async function* watchChanges(
   feed: ChangeFeed,
-  { source, namespace, matches, visible }: WatchSelection,
+  { source, namespace, matches, visible, show }: WatchSelection,
   { from, bookmarks, signal, until, stillMay, bookmarkMs = usualBookmarkMs }: WatchOptions,
 ): AsyncGenerator<readonly ToldEvent[]> {
   let version = from;
@@ -145,7 +146,9 @@ export async function* watchChanges(
     for (const change of read.changes) {
       if (namespace !== '' && change.object.metadata.namespace !== namespace) continue;
       const event = eventOf(change, source, matches);
-      if (event !== undefined && (visible === undefined || (await visible(event.object)))) told.push({ event, change });
+      if (event === undefined || (visible !== undefined && !(await visible(event.object)))) continue;
+      const object = show === undefined ? event.object : await show(event.object, event.type as Change['kind']);
+      told.push({ event: { ...event, object }, change });
     }
     version = Math.max(version, read.through);
     if (bookmarks && Date.now() >= nextBookmark) {

@@ -53,6 +53,12 @@ export interface BlobRecords {
   /** Removes the link, and the record with its bytes when it was the last one; refused while an image needs it. */
   unlinkBlob(repository: RepositoryName, digest: Digest): Promise<UnlinkResult>;
 
+  /**
+   * Removes the blob from every repository that links it, with its record and bytes; refused while an image of any
+   * repository refers to it.
+   */
+  unlinkEverywhere(digest: Digest): Promise<UnlinkResult>;
+
   /** Puts off the collection of a link that has become a candidate; a link that is none stays so. */
   postponeCollection(repository: RepositoryName, digest: Digest, collectAt: Date): Promise<void>;
 

@@ -7,7 +7,8 @@ import type { BlobRecord } from './blob-records.js';
 export interface InspectedTag {
   readonly repository: RepositoryName;
   readonly name: Tag;
-  readonly image: Digest;
+  /** Undefined when it points outside. */
+  readonly image: Digest | undefined;
   readonly sequence: number;
   /** Whether the repository links the image. */
   readonly linked: boolean;

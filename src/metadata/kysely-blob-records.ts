@@ -3,8 +3,10 @@ import type { Digest } from '../oci/digest.js';
 import type { RepositoryName } from '../oci/repository-name.js';
 import type { BlobRecord, BlobRecords, LinkedBlob, UnlinkResult } from './blob-records.js';
 import { compileQuery, type RunQuery } from './compiled-query.js';
-import { ensureRepository, findRepositoryId, unlinkBlob } from './repository-rows.js';
+import { findRepositoryId, unlinkBlob } from './repository-rows.js';
 import type { Database, Schema } from './schema.js';
+import { afterLeftovers } from './stream-rows.js';
+import { StreamWriter } from './stream-writer.js';
 
 /** BlobRecords in SQL. */
 export class KyselyBlobRecords implements BlobRecords {
@@ -77,8 +79,10 @@ export class KyselyBlobRecords implements BlobRecords {
   }
 
   async #link(tx: Transaction<Schema>, repository: RepositoryName, digest: Digest, collectAt: Date): Promise<void> {
-    const at = this.#now().getTime();
-    const repositoryId = await ensureRepository(tx, repository, at);
+    const writer = new StreamWriter(tx, this.#now());
+    const { id: repositoryId } = await writer.ensure(repository);
+    await writer.finish();
+    const at = writer.at.getTime();
     const times = { linked_at: at, collect_at: collectAt.getTime() };
     await tx
       .insertInto('repository_blob')
@@ -102,6 +106,22 @@ export class KyselyBlobRecords implements BlobRecords {
       if (by !== undefined) return { kind: 'referenced', by };
       const at = this.#now().getTime();
       return { kind: (await unlinkBlob(tx, repositoryId, digest, at)) ? 'unlinked' : 'absent' };
+    });
+  }
+
+  async unlinkEverywhere(digest: Digest): Promise<UnlinkResult> {
+    return this.#db.transaction().execute(async (tx) => {
+      const blob = await findBlob(tx, digest);
+      if (blob === undefined) return { kind: 'absent' };
+      const by = await findReferrerAnywhere(tx, digest);
+      if (by !== undefined) return { kind: 'referenced', by };
+      await tx.deleteFrom('repository_blob').where('digest', '=', digest).execute();
+      await tx.deleteFrom('blob').where('digest', '=', digest).execute();
+      await tx
+        .insertInto('discarded_location')
+        .values({ location: blob.location, discarded_at: this.#now().getTime() })
+        .execute();
+      return { kind: 'unlinked' };
     });
   }
 
@@ -176,6 +196,20 @@ async function findReferrer(
     .select('image_reference.image')
     .where('image_reference.target', '=', digest)
     .where('repository_image.repository_id', '=', repositoryId)
+    .limit(1)
+    .executeTakeFirst();
+  return row?.image;
+}
+
+/** An image that refers to the blob, of a repository that is not removed. */
+async function findReferrerAnywhere(tx: Transaction<Schema>, digest: Digest): Promise<Digest | undefined> {
+  const row = await tx
+    .selectFrom('image_reference')
+    .innerJoin('repository_image', 'repository_image.image', 'image_reference.image')
+    .innerJoin('repository', 'repository.id', 'repository_image.repository_id')
+    .select('image_reference.image')
+    .where('image_reference.target', '=', digest)
+    .where('repository.name', '>=', afterLeftovers)
     .limit(1)
     .executeTakeFirst();
   return row?.image;

@@ -37,7 +37,8 @@ export class KyselyInspection implements Inspection {
                 .selectFrom('tag_event as other')
                 .select(({ fn }) => fn.max('other.sequence').as('sequence'))
                 .whereRef('other.repository_id', '=', 'tag.repository_id')
-                .whereRef('other.tag', '=', 'tag.name'),
+                .whereRef('other.tag', '=', 'tag.name')
+                .where((where) => where.or([where('other.shown', '=', 1), where('other.cause', '=', 'delete')])),
             ),
         )
         .select([
@@ -48,20 +49,24 @@ export class KyselyInspection implements Inspection {
           'tag.sequence',
           'repository_image.image as linkedImage',
           'newest.image as newestImage',
+          'newest.location',
           'newest.sequence as newestSequence',
         ])
+        .where('tag.sequence', '>', 0)
         .where(sql<boolean>`(tag.repository_id, tag.name) > (${last.repositoryId}, ${last.name})`)
         .orderBy('tag.repository_id')
         .orderBy('tag.name')
         .limit(pageSize)
         .execute(),
     );
-    for await (const { linkedImage, newestImage, ...row } of rows) {
+    for await (const { linkedImage, newestImage, location, ...row } of rows) {
       yield {
         ...row,
+        image: row.image ?? undefined,
         newestSequence: row.newestSequence ?? 0,
-        linked: linkedImage !== null,
-        newestImage: newestImage ?? undefined,
+        linked: row.image === null || linkedImage !== null,
+        // An image elsewhere is only pointed at.
+        newestImage: location === null ? (newestImage ?? undefined) : undefined,
       };
     }
   }
@@ -72,7 +77,10 @@ export class KyselyInspection implements Inspection {
         .selectFrom('tag_event as event')
         .innerJoin('repository', 'repository.id', 'event.repository_id')
         .leftJoin('tag', (join) =>
-          join.onRef('tag.repository_id', '=', 'event.repository_id').onRef('tag.name', '=', 'event.tag'),
+          join
+            .onRef('tag.repository_id', '=', 'event.repository_id')
+            .onRef('tag.name', '=', 'event.tag')
+            .on('tag.sequence', '>', 0),
         )
         .select(['event.repository_id as repositoryId', 'repository.name as repository', 'event.tag'])
         .where('event.image', 'is not', null)

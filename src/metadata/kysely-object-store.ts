@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { sql, type Kysely, type Transaction } from 'kysely';
+import type { Kysely, Transaction } from 'kysely';
+import { appendChange, nextVersion } from './change-log.js';
 import { compileQuery, type RunQuery } from './compiled-query.js';
 import {
   namespacesResource,
@@ -183,6 +184,11 @@ export class KyselyObjectStore implements ObjectStore {
     });
   }
 
+  /** Lets those who wait look: something else in this process wrote lines of the change log. */
+  announce(): void {
+    this.#wake(Number.MAX_SAFE_INTEGER);
+  }
+
   async waitForChange(
     after: number,
     { signal, until }: { readonly signal: AbortSignal; readonly until?: Date },
@@ -313,17 +319,8 @@ export class KyselyObjectStore implements ObjectStore {
         .values({ ...key, value })
         .execute();
     }
-    await tx
-      .insertInto('change')
-      .values({
-        version,
-        ...key,
-        kind: existing === undefined ? 'ADDED' : 'MODIFIED',
-        body,
-        previous: existing?.body ?? null,
-        at,
-      })
-      .execute();
+    const kind = existing === undefined ? 'ADDED' : 'MODIFIED';
+    await appendChange(tx, { version, ...key, kind, body, previous: existing?.body ?? null, at });
     return toObject(body, version);
   }
 
@@ -345,19 +342,8 @@ export class KyselyObjectStore implements ObjectStore {
       .where('name', '=', name)
       .execute();
     const version = await nextVersion(tx);
-    await tx
-      .insertInto('change')
-      .values({
-        version,
-        resource,
-        namespace,
-        name,
-        kind: 'DELETED',
-        body: existing.body,
-        previous: existing.body,
-        at,
-      })
-      .execute();
+    const { body } = existing;
+    await appendChange(tx, { version, resource, namespace, name, kind: 'DELETED', body, previous: body, at });
     return toObject(existing.body, version);
   }
 
@@ -393,17 +379,6 @@ function findRow(tx: Kysely<Schema>, { resource, namespace, name }: ObjectKey): 
     .where('namespace', '=', namespace)
     .where('name', '=', name)
     .executeTakeFirst();
-}
-
-/** Within the transaction that uses the number: nobody sees a later one before it. */
-async function nextVersion(tx: Transaction<Schema>): Promise<number> {
-  const { value } = await tx
-    .updateTable('sequence')
-    .set({ value: sql<number>`value + 1` })
-    .where('name', '=', 'resource_version')
-    .returning('value')
-    .executeTakeFirstOrThrow();
-  return value;
 }
 
 /** Whether a namespace still holds an object or a repository. */

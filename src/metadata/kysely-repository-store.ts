@@ -7,37 +7,38 @@ import type { Reference, Tag } from '../oci/reference.js';
 import type { RepositoryName } from '../oci/repository-name.js';
 import { inBatches } from './batches.js';
 import { compileQuery, type RunQuery } from './compiled-query.js';
-import {
-  dropImageIfUnlinked,
-  ensureRepository,
-  findRepositoryId,
-  projectRange,
-  unlinkBlob,
-} from './repository-rows.js';
+import { insertImage } from './image-rows.js';
+import { removeLeftovers } from './repository-removal.js';
+import { dropImageIfUnlinked, projectRange } from './repository-rows.js';
 import type {
   ManifestPush,
   ManifestPushResult,
   Page,
-  RepositoryDescription,
   RepositoryStore,
   StoredManifest,
-  TagEvent,
+  TagRemoval,
 } from './repository-store.js';
 import type { Database, Schema } from './schema.js';
+import { toTagEvent } from './stream-rows.js';
+import { StreamWriter } from './stream-writer.js';
+import type { TagEvent, TagGuard } from './tag-history.js';
 
 /** RepositoryStore in SQL. */
 export class KyselyRepositoryStore implements RepositoryStore {
   readonly #db: Database;
   readonly #now: () => Date;
+  readonly #onChange: () => void;
   readonly #findRepository: RunQuery<{ id: number }, { name: RepositoryName }>;
   readonly #findByTag: RunQuery<StoredManifest, ByTag>;
   readonly #findByDigest: RunQuery<StoredManifest, ByDigest>;
   readonly #readByTag: RunQuery<StoredManifest & { readonly bytes: Buffer }, ByTag>;
   readonly #readByDigest: RunQuery<StoredManifest & { readonly bytes: Buffer }, ByDigest>;
 
-  constructor(db: Database, now: () => Date = () => new Date()) {
+  /** @param onChange called after a commit that wrote lines of the change log */
+  constructor(db: Database, now: () => Date = () => new Date(), onChange: () => void = () => undefined) {
     this.#db = db;
     this.#now = now;
+    this.#onChange = onChange;
     this.#findRepository = compileQuery(db, (parameter) =>
       db.selectFrom('repository').select('id').where('name', '=', parameter('name')),
     );
@@ -57,28 +58,30 @@ export class KyselyRepositoryStore implements RepositoryStore {
   }
 
   async putManifest(push: ManifestPush): Promise<ManifestPushResult> {
-    const at = this.#now().getTime();
-    return this.#db.transaction().execute(async (tx) => {
+    return this.#write(push, async (tx, writer) => {
       // A push that is refused leaves no empty repository behind, so the repository is made after the check.
-      const existingId = await findRepositoryId(tx, push.repository);
-      const missing = await findMissing(tx, existingId, push.manifest.references);
+      const existing = await writer.find(push.repository);
+      const missing = await findMissing(tx, existing?.id, push.manifest.references);
       if (missing.length > 0 && !push.sparse) return { kind: 'missing', missing };
-      const repositoryId = existingId ?? (await ensureRepository(tx, push.repository, at));
-      await insertImage(tx, push, at);
+      const stream = existing ?? (await writer.ensure(push.repository));
+      await insertImage(tx, push, writer.at);
+      const isSparse = missing.length > 0 ? 1 : 0;
       await tx
         .insertInto('repository_image')
         .values({
-          repository_id: repositoryId,
+          repository_id: stream.id,
           image: push.digest,
           subject: push.manifest.subject ?? null,
-          sparse: missing.length > 0 ? 1 : 0,
-          linked_at: at,
+          sparse: isSparse,
+          linked_at: writer.at.getTime(),
         })
-        .onConflict((conflict) =>
-          conflict.columns(['repository_id', 'image']).doUpdateSet({ sparse: missing.length > 0 ? 1 : 0 }),
-        )
+        .onConflict((conflict) => conflict.columns(['repository_id', 'image']).doUpdateSet({ sparse: isSparse }))
         .execute();
-      for (const tag of push.tags) await moveTag(tx, repositoryId, tag, push.digest, push.principal, at);
+      const { actor, reason, digest: image } = push;
+      const event = { image, generation: stream.generation, cause: 'push', actor } as const;
+      for (const tag of push.tags) {
+        await writer.addEvent(stream, tag, { ...event, ...(reason !== undefined && { reason }) });
+      }
       return { kind: 'stored' };
     });
   }
@@ -98,47 +101,41 @@ export class KyselyRepositoryStore implements RepositoryStore {
       : this.#readByDigest({ repository, digest: reference.digest });
   }
 
-  async deleteManifest(
-    repository: RepositoryName,
-    digest: Digest,
-    principal: string,
-    collectAt: Date,
-  ): Promise<boolean> {
-    const at = this.#now().getTime();
-    return this.#db.transaction().execute(async (tx) => {
-      const repositoryId = await findRepositoryId(tx, repository);
-      if (repositoryId === undefined) return false;
+  async deleteManifest(repository: RepositoryName, digest: Digest, by: TagRemoval, collectAt: Date): Promise<boolean> {
+    return this.#write(by, async (tx, writer) => {
+      const stream = await writer.find(repository);
+      if (stream === undefined || !(await writer.isLinked(stream, digest))) return false;
       const tags = await tx
         .selectFrom('tag')
         .select('name')
-        .where('repository_id', '=', repositoryId)
+        .where('repository_id', '=', stream.id)
         .where('image', '=', digest)
         .execute();
-      for (const { name } of tags) await removeTag(tx, repositoryId, name, principal, at);
-      const { numDeletedRows } = await tx
+      for (const { name } of tags) await writer.removeTag(stream, name, by);
+      await writer.hideEventsOf(stream, digest);
+      await tx
         .deleteFrom('repository_image')
-        .where('repository_id', '=', repositoryId)
+        .where('repository_id', '=', stream.id)
         .where('image', '=', digest)
-        .executeTakeFirst();
-      if (numDeletedRows === 0n) return false;
+        .execute();
       await tx
         .updateTable('repository_blob')
         .set({ collect_at: collectAt.getTime() })
-        .where('repository_id', '=', repositoryId)
+        .where('repository_id', '=', stream.id)
         .where('digest', 'in', (query) =>
           query.selectFrom('image_reference').select('target').where('image', '=', digest),
         )
         .execute();
-      await dropImageIfUnlinked(tx, digest);
+      await dropImageIfUnlinked(tx, digest, writer.at);
       return true;
     });
   }
 
-  async deleteTag(repository: RepositoryName, tag: Tag, principal: string): Promise<boolean> {
-    const at = this.#now().getTime();
-    return this.#db.transaction().execute(async (tx) => {
-      const repositoryId = await findRepositoryId(tx, repository);
-      return repositoryId !== undefined && (await removeTag(tx, repositoryId, tag, principal, at));
+  async deleteTag(repository: RepositoryName, tag: Tag, by: TagRemoval): Promise<boolean> {
+    return this.#write(by, async (_tx, writer) => {
+      const stream = await writer.find(repository);
+      if (stream === undefined || (await writer.findTag(stream, tag)) === undefined) return false;
+      return writer.removeTag(stream, tag, by);
     });
   }
 
@@ -156,67 +153,13 @@ export class KyselyRepositoryStore implements RepositoryStore {
     return (await query.execute()).map((row) => row.name);
   }
 
-  async describeRepository(name: RepositoryName): Promise<RepositoryDescription | undefined> {
-    const row = await this.#db
-      .selectFrom('repository')
-      .select(['id', 'name', 'created_at'])
-      .where('name', '=', name)
-      .executeTakeFirst();
-    return row && (await this.#withTags([row]))[0];
-  }
-
-  async describeRepositories({
-    last,
-    limit,
-    project,
-  }: Page<RepositoryName> & { readonly project?: string }): Promise<readonly RepositoryDescription[]> {
-    let query = this.#db.selectFrom('repository').select(['id', 'name', 'created_at']).orderBy('name').limit(limit);
-    if (last !== undefined) query = query.where('name', '>', last);
-    if (project !== undefined) {
-      const [from, to] = projectRange(project);
-      query = query.where('name', '>=', from).where('name', '<', to);
-    }
-    return this.#withTags(await query.execute());
-  }
-
-  async #withTags(
-    rows: readonly { readonly id: number; readonly name: RepositoryName; readonly created_at: number }[],
-  ): Promise<readonly RepositoryDescription[]> {
-    const tags = new Map<number, { tag: Tag; image: Digest; sequence: number; movedAt: Date }[]>(
-      rows.map(({ id }) => [id, []]),
-    );
-    for (const ids of inBatches(tags.keys())) {
-      const heads = await this.#db
-        .selectFrom('tag')
-        .innerJoin('tag_event', (join) =>
-          join
-            .onRef('tag_event.repository_id', '=', 'tag.repository_id')
-            .onRef('tag_event.tag', '=', 'tag.name')
-            .onRef('tag_event.sequence', '=', 'tag.sequence'),
-        )
-        .select(['tag.repository_id as id', 'tag.name as tag', 'tag.image', 'tag.sequence', 'tag_event.at'])
-        .where('tag.repository_id', 'in', ids)
-        .orderBy('tag.repository_id')
-        .orderBy('tag.name')
-        .execute();
-      for (const { id, tag, image, sequence, at } of heads) {
-        tags.get(id)!.push({ tag, image, sequence, movedAt: new Date(at) });
-      }
-    }
-    return rows.map(({ id, name, created_at }) => ({
-      id,
-      name,
-      createdAt: new Date(created_at),
-      tags: tags.get(id)!,
-    }));
-  }
-
   async listTags(repository: RepositoryName, { last, limit }: Page<string>): Promise<Tag[]> {
     let query = this.#db
       .selectFrom('tag')
       .innerJoin('repository', 'repository.id', 'tag.repository_id')
       .select('tag.name')
       .where('repository.name', '=', repository)
+      .where('tag.image', 'is not', null)
       .orderBy('tag.name')
       .limit(limit);
     if (last !== undefined) query = query.where('tag.name', '>', last as Tag);
@@ -227,13 +170,13 @@ export class KyselyRepositoryStore implements RepositoryStore {
     const rows = await this.#db
       .selectFrom('tag_event')
       .innerJoin('repository', 'repository.id', 'tag_event.repository_id')
-      .select(['sequence', 'image', 'cause', 'principal', 'at'])
+      .selectAll('tag_event')
       .where('repository.name', '=', repository)
       .where('tag', '=', tag)
       .orderBy('sequence', 'desc')
       .limit(limit)
       .execute();
-    return rows.map((row) => ({ ...row, image: row.image ?? undefined, at: new Date(row.at) }));
+    return rows.map(toTagEvent);
   }
 
   async listReferrers(
@@ -263,9 +206,8 @@ export class KyselyRepositoryStore implements RepositoryStore {
   }
 
   async removeRepositories(project: string, limit: number): Promise<number> {
-    const at = this.#now().getTime();
     const [from, to] = projectRange(project);
-    return this.#db.transaction().execute(async (tx) => {
+    const removed = await this.#write({}, async (tx, writer) => {
       // A session may be older than its repository. Whoever expires it takes its bytes along.
       await tx
         .updateTable('upload')
@@ -274,24 +216,34 @@ export class KyselyRepositoryStore implements RepositoryStore {
         .where('repository', '<', to)
         .where('updated_at', '>', 0)
         .execute();
-      let removed = 0;
-      while (removed < limit) {
-        const repository = await tx
-          .selectFrom('repository')
-          .select('id')
-          .where('name', '>=', from)
-          .where('name', '<', to)
-          .orderBy('name')
-          .limit(1)
-          .executeTakeFirst();
-        if (repository === undefined) break;
-        removed += await removeFromRepository(tx, repository.id, limit - removed, at);
-        if (removed === limit) break;
-        await tx.deleteFrom('repository').where('id', '=', repository.id).execute();
-        removed += 1;
-      }
-      return removed;
+      const names = await tx
+        .selectFrom('repository')
+        .select('name')
+        .where('name', '>=', from)
+        .where('name', '<', to)
+        .orderBy('name')
+        .limit(limit)
+        .execute();
+      for (const { name } of names) await writer.remove((await writer.find(name))!);
+      return names.length;
     });
+    return removed > 0 ? removed : this.#db.transaction().execute((tx) => removeLeftovers(tx, limit, this.#now()));
+  }
+
+  /** One transaction, and its lines of the change log. */
+  async #write<Result>(
+    { guard, keepEvents }: { readonly guard?: TagGuard; readonly keepEvents?: number },
+    work: (tx: Transaction<Schema>, writer: StreamWriter) => Promise<Result>,
+  ): Promise<Result> {
+    let isChanged = false;
+    const result = await this.#db.transaction().execute(async (tx) => {
+      const writer = new StreamWriter(tx, this.#now(), { guard, keepEvents });
+      const done = await work(tx, writer);
+      isChanged = await writer.finish();
+      return done;
+    });
+    if (isChanged) this.#onChange();
+    return result;
   }
 }
 
@@ -356,162 +308,4 @@ async function findMissing(
     for (const { image } of rows) present.add(image);
   }
   return [...new Set(required.map((reference) => reference.digest))].filter((digest) => !present.has(digest));
-}
-
-async function insertImage(
-  tx: Transaction<Schema>,
-  { digest, bytes, manifest }: ManifestPush,
-  at: number,
-): Promise<void> {
-  const { numInsertedOrUpdatedRows } = await tx
-    .insertInto('image')
-    .values({
-      digest,
-      media_type: manifest.mediaType,
-      size: bytes.length,
-      bytes,
-      artifact_type: manifest.artifactType ?? null,
-      annotations: manifest.annotations === undefined ? null : JSON.stringify(manifest.annotations),
-      subject: manifest.subject ?? null,
-      created_at: at,
-    })
-    .onConflict((conflict) => conflict.column('digest').doNothing())
-    .executeTakeFirst();
-  if (numInsertedOrUpdatedRows === 0n) return;
-  const rows = manifest.references.map((reference, position) => ({
-    image: digest,
-    position,
-    role: reference.role,
-    target: reference.digest,
-    required: reference.required ? (1 as const) : (0 as const),
-  }));
-  for (const batch of inBatches(rows)) await tx.insertInto('image_reference').values(batch).execute();
-}
-
-/** Appends an event and moves the pointer; a tag that points there already has nothing to tell. */
-async function moveTag(
-  tx: Transaction<Schema>,
-  repositoryId: number,
-  name: Tag,
-  image: Digest,
-  principal: string,
-  at: number,
-): Promise<void> {
-  const current = await tx
-    .selectFrom('tag')
-    .select('image')
-    .where('repository_id', '=', repositoryId)
-    .where('name', '=', name)
-    .executeTakeFirst();
-  if (current?.image === image) return;
-  const sequence = await appendTagEvent(tx, {
-    repository_id: repositoryId,
-    tag: name,
-    image,
-    cause: 'push',
-    principal,
-    at,
-  });
-  await tx
-    .insertInto('tag')
-    .values({ repository_id: repositoryId, name, image, sequence })
-    .onConflict((conflict) => conflict.columns(['repository_id', 'name']).doUpdateSet({ image, sequence }))
-    .execute();
-}
-
-async function removeTag(
-  tx: Transaction<Schema>,
-  repositoryId: number,
-  name: Tag,
-  principal: string,
-  at: number,
-): Promise<boolean> {
-  const { numDeletedRows } = await tx
-    .deleteFrom('tag')
-    .where('repository_id', '=', repositoryId)
-    .where('name', '=', name)
-    .executeTakeFirst();
-  if (numDeletedRows === 0n) return false;
-  await appendTagEvent(tx, { repository_id: repositoryId, tag: name, image: null, cause: 'delete', principal, at });
-  return true;
-}
-
-async function appendTagEvent(tx: Transaction<Schema>, event: Omit<Schema['tag_event'], 'sequence'>): Promise<number> {
-  const newest = await tx
-    .selectFrom('tag_event')
-    .select('sequence')
-    .where('repository_id', '=', event.repository_id)
-    .where('tag', '=', event.tag)
-    .orderBy('sequence', 'desc')
-    .limit(1)
-    .executeTakeFirst();
-  const sequence = (newest?.sequence ?? 0) + 1;
-  await tx
-    .insertInto('tag_event')
-    .values({ ...event, sequence })
-    .execute();
-  return sequence;
-}
-
-/** @returns how many rows were removed; less than the limit when the repository holds nothing any more */
-async function removeFromRepository(
-  tx: Transaction<Schema>,
-  repositoryId: number,
-  limit: number,
-  at: number,
-): Promise<number> {
-  // A tag refers to the link of its image, so tags go first.
-  const tags = await tx
-    .selectFrom('tag')
-    .select('name')
-    .where('repository_id', '=', repositoryId)
-    .orderBy('name')
-    .limit(limit)
-    .execute();
-  for (const { name } of tags) {
-    await tx.deleteFrom('tag').where('repository_id', '=', repositoryId).where('name', '=', name).execute();
-  }
-  let removed = tags.length;
-  const events = await tx
-    .selectFrom('tag_event')
-    .select(['tag', 'sequence'])
-    .where('repository_id', '=', repositoryId)
-    .orderBy('tag')
-    .orderBy('sequence')
-    .limit(limit - removed)
-    .execute();
-  for (const { tag, sequence } of events) {
-    await tx
-      .deleteFrom('tag_event')
-      .where('repository_id', '=', repositoryId)
-      .where('tag', '=', tag)
-      .where('sequence', '=', sequence)
-      .execute();
-  }
-  removed += events.length;
-  const images = await tx
-    .selectFrom('repository_image')
-    .select('image')
-    .where('repository_id', '=', repositoryId)
-    .orderBy('image')
-    .limit(limit - removed)
-    .execute();
-  for (const { image } of images) {
-    await tx
-      .deleteFrom('repository_image')
-      .where('repository_id', '=', repositoryId)
-      .where('image', '=', image)
-      .execute();
-    await dropImageIfUnlinked(tx, image);
-  }
-  removed += images.length;
-  const blobs = await tx
-    .selectFrom('repository_blob')
-    .select('digest')
-    .where('repository_id', '=', repositoryId)
-    .orderBy('digest')
-    .limit(limit - removed)
-    .execute();
-  for (const { digest } of blobs) await unlinkBlob(tx, repositoryId, digest, at);
-  return removed + blobs.length;
 }

@@ -1,8 +1,11 @@
 import type { Kysely, Transaction } from 'kysely';
 import type { Digest } from '../oci/digest.js';
-import { projectOf, type RepositoryName } from '../oci/repository-name.js';
+import type { RepositoryName } from '../oci/repository-name.js';
+import { nextVersion } from './change-log.js';
+import { appendImageChange } from './image-rows.js';
 import { namespacesResource, type ApiObject } from './object-store.js';
 import type { Schema } from './schema.js';
+import type { OwnMetadata } from './stream-store.js';
 
 /** Something is to be put into a project that is not there, or is going away. */
 export class ProjectUnavailableError extends Error {
@@ -41,34 +44,21 @@ export async function findRepositoryId(db: Kysely<Schema>, name: RepositoryName)
   return row?.id;
 }
 
-/**
- * The id of the repository, which is made when it is new.
- *
- * @throws {ProjectUnavailableError} when it is new and its project cannot take it
- */
-export async function ensureRepository(tx: Transaction<Schema>, name: RepositoryName, at: number): Promise<number> {
-  const existing = await findRepositoryId(tx, name);
-  if (existing !== undefined) return existing;
-  const project = projectOf(name);
-  const state = await stateOfNamespace(tx, project);
-  if (state !== 'active') throw new ProjectUnavailableError(project, state);
-  const { id } = await tx
-    .insertInto('repository')
-    .values({ name, created_at: at })
-    .returning('id')
-    .executeTakeFirstOrThrow();
-  return id;
-}
-
 /** Deletes the row of an image that no repository links any more. */
-export async function dropImageIfUnlinked(tx: Transaction<Schema>, digest: Digest): Promise<void> {
-  await tx
+export async function dropImageIfUnlinked(tx: Transaction<Schema>, digest: Digest, at: Date): Promise<void> {
+  const dropped = await tx
     .deleteFrom('image')
     .where('digest', '=', digest)
     .where((query) =>
       query.not(query.exists(query.selectFrom('repository_image').select('image').where('image', '=', digest))),
     )
-    .execute();
+    .returning(['created_at', 'metadata'])
+    .executeTakeFirst();
+  if (dropped === undefined) return;
+  const metadata = JSON.parse(dropped.metadata) as OwnMetadata;
+  const version = await nextVersion(tx);
+  const createdAt = new Date(dropped.created_at);
+  await appendImageChange(tx, { kind: 'DELETED', digest, createdAt, metadata, previous: metadata, version, at });
 }
 
 /**

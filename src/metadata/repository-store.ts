@@ -3,7 +3,10 @@ import type { Digest } from '../oci/digest.js';
 import type { ParsedManifest } from '../oci/manifest.js';
 import type { ManifestMediaType } from '../oci/media-types.js';
 import type { Reference, Tag } from '../oci/reference.js';
+import type { ImageSummary } from '../oci/image-config.js';
 import type { RepositoryName } from '../oci/repository-name.js';
+import type { TagRemover } from './stream-store.js';
+import type { Actor, TagEvent, TagGuard } from './tag-history.js';
 
 /** A manifest as it was pushed. */
 export interface StoredManifest {
@@ -22,24 +25,23 @@ export interface ManifestPush {
   readonly tags: readonly Tag[];
   /** Store it even when blobs or manifests it refers to are not in the repository. */
   readonly sparse: boolean;
-  /** Name of who pushes, for the history. */
-  readonly principal: string;
+  readonly summary: ImageSummary;
+  readonly actor: Actor;
+  /** Why, for the history. */
+  readonly reason?: string;
+  readonly guard?: TagGuard;
+  /** The events of a tag that are kept at most. */
+  readonly keepEvents?: number;
+}
+
+/** Who takes a tag away, and what stands against it. */
+export interface TagRemoval extends TagRemover {
+  readonly guard?: TagGuard;
 }
 
 /** What became of a push. */
 export type ManifestPushResult =
   { readonly kind: 'stored' } | { readonly kind: 'missing'; readonly missing: readonly Digest[] };
-
-/** One change of a tag, the newest having the highest sequence. */
-export interface TagEvent {
-  /** Counts the changes of this tag from 1. */
-  readonly sequence: number;
-  /** Undefined when the tag was deleted. */
-  readonly image: Digest | undefined;
-  readonly cause: 'push' | 'delete';
-  readonly principal: string;
-  readonly at: Date;
-}
 
 /** A page of a list in order: what comes after `last`, at most `limit` entries. */
 export interface Page<T extends string> {
@@ -47,26 +49,13 @@ export interface Page<T extends string> {
   readonly limit: number;
 }
 
-/** A repository, and what its tags point to now. */
-export interface RepositoryDescription {
-  readonly id: number;
-  readonly name: RepositoryName;
-  readonly createdAt: Date;
-  /** In byte order of their names. */
-  readonly tags: readonly {
-    readonly tag: Tag;
-    readonly image: Digest;
-    /** Of the event that moved it there. */
-    readonly sequence: number;
-    readonly movedAt: Date;
-  }[];
-}
-
 /** Repositories, the images they link, their tags and the tags' history. */
 export interface RepositoryStore {
   /**
    * In one step: makes the repository when it is new, stores and links the image, moves the tags and records a tag
    * event for each that really moved. Nothing is stored when a required reference is missing.
+   *
+   * @throws {TagProtectedError}
    */
   putManifest(push: ManifestPush): Promise<ManifestPushResult>;
 
@@ -83,26 +72,22 @@ export interface RepositoryStore {
    *
    * @param collectAt when blobs that only this image referred to may be collected
    * @returns false when the repository does not link the image
+   * @throws {TagProtectedError}
    */
-  deleteManifest(repository: RepositoryName, digest: Digest, principal: string, collectAt: Date): Promise<boolean>;
+  deleteManifest(repository: RepositoryName, digest: Digest, by: TagRemoval, collectAt: Date): Promise<boolean>;
 
-  /** @returns false when there is no such tag */
-  deleteTag(repository: RepositoryName, tag: Tag, principal: string): Promise<boolean>;
+  /**
+   * @returns false when there is no such tag
+   * @throws {TagProtectedError}
+   */
+  deleteTag(repository: RepositoryName, tag: Tag, by: TagRemoval): Promise<boolean>;
 
   repositoryExists(repository: RepositoryName): Promise<boolean>;
 
   /** Repository names in byte order; only those of one project when it is given. */
   listRepositories(page: Page<string>, project?: string): Promise<RepositoryName[]>;
 
-  /** A repository with its tags; undefined when there is none of that name. */
-  describeRepository(name: RepositoryName): Promise<RepositoryDescription | undefined>;
-
-  /** Repositories with their tags, in the order of their names; only those of one project when it is given. */
-  describeRepositories(
-    page: Page<RepositoryName> & { readonly project?: string },
-  ): Promise<readonly RepositoryDescription[]>;
-
-  /** Tags in byte order. */
+  /** Tags that can be pulled, in byte order. */
   listTags(repository: RepositoryName, page: Page<string>): Promise<Tag[]>;
 
   /** Events of a tag, newest first, also of a tag that was deleted. */

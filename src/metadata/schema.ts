@@ -3,6 +3,7 @@ import type { Digest } from '../oci/digest.js';
 import type { ManifestMediaType } from '../oci/media-types.js';
 import type { Tag } from '../oci/reference.js';
 import type { RepositoryName } from '../oci/repository-name.js';
+import type { TagEventCause } from './tag-history.js';
 
 /**
  * The tables. Times are milliseconds since 1970, flags are 0 or 1: both are what every database driver can bind.
@@ -12,6 +13,8 @@ export interface Schema {
   repository: RepositoryTable;
   image: ImageTable;
   image_reference: ImageReferenceTable;
+  image_summary: ImageSummaryTable;
+  image_signature: ImageSignatureTable;
   repository_image: RepositoryImageTable;
   tag: TagTable;
   tag_event: TagEventTable;
@@ -34,6 +37,13 @@ export interface RepositoryTable {
   id: Generated<number>;
   name: RepositoryName;
   created_at: number;
+  version: Generated<number>;
+  generation: Generated<number>;
+  /** JSON object of what of its ObjectMeta the owner says. */
+  metadata: Generated<string>;
+  /** JSON object: the spec of the image stream, without its tags. */
+  spec: Generated<string>;
+  tag_count: Generated<number>;
 }
 
 export interface ImageTable {
@@ -45,6 +55,26 @@ export interface ImageTable {
   /** JSON object of strings. */
   annotations: string | null;
   subject: Digest | null;
+  created_at: number;
+  version: Generated<number>;
+  /** JSON object of what of its ObjectMeta somebody said. */
+  metadata: Generated<string>;
+}
+
+export interface ImageSummaryTable {
+  image: Digest;
+  size: number;
+  /** JSON list of texts. */
+  platforms: string;
+  version: string | null;
+  config: string | null;
+}
+
+export interface ImageSignatureTable {
+  image: Digest;
+  name: string;
+  /** JSON object. */
+  body: string;
   created_at: number;
 }
 
@@ -68,8 +98,19 @@ export interface RepositoryImageTable {
 export interface TagTable {
   repository_id: number;
   name: Tag;
-  image: Digest;
+  /** JSON object: what the tag is wanted to be, without name and generation. */
+  spec: string | null;
+  spec_generation: number | null;
+  follows: Tag | null;
+  scheduled: 0 | 1;
+  image: Digest | null;
   sequence: number;
+  first_sequence: number;
+  /** JSON list that is not empty. */
+  conditions: string | null;
+  changed_at: number;
+  size: number;
+  sort_name: string;
 }
 
 export interface TagEventTable {
@@ -77,9 +118,22 @@ export interface TagEventTable {
   tag: Tag;
   sequence: number;
   image: Digest | null;
-  cause: 'push' | 'delete';
+  cause: TagEventCause;
   principal: string;
   at: number;
+  generation: number;
+  /** When what the event tells of came to be: for a copied event, that of the one it was copied from. */
+  created_at: number;
+  location: RepositoryName | null;
+  reference: string | null;
+  principal_kind: 'anonymous' | 'user' | 'service-account' | 'system';
+  reason: string | null;
+  source: string | null;
+  returned_to: number | null;
+  /** Of the commit; 0 for events from before there were versions. */
+  version: number;
+  project: string;
+  shown: Generated<0 | 1>;
 }
 
 export interface BlobTable {

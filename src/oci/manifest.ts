@@ -37,7 +37,25 @@ export interface ParsedManifest {
 }
 
 const digest = z.string().refine(isDigest, 'expected sha256:<64 hex digits> or sha512:<128 hex digits>');
-const annotations = z.record(z.string(), z.string());
+
+/** More than real manifests have: an image has up to some hundred layers, an index up to some thousand entries. */
+const maxDescriptors = 10_000;
+const maxAnnotations = 1000;
+/** So many faults are told. */
+const maxCauses = 20;
+const maxShownLength = 300;
+
+/** Looked at before what is inside: each of two million wrong elements would be a fault of its own. */
+function atMost(max: number, what: string) {
+  return z.unknown().refine((value) => countOf(value) <= max, `expected at most ${max} ${what}`);
+}
+
+function countOf(value: unknown): number {
+  if (Array.isArray(value)) return value.length;
+  return typeof value === 'object' && value !== null ? Object.keys(value).length : 0;
+}
+
+const annotations = atMost(maxAnnotations, 'annotations').pipe(z.record(z.string(), z.string()));
 
 const descriptor = z.looseObject({
   mediaType: z.string().min(1).max(255),
@@ -46,6 +64,22 @@ const descriptor = z.looseObject({
   data: z.string().optional(),
   annotations: annotations.nullish(),
 });
+
+type ParsedDescriptor = z.infer<typeof descriptor>;
+
+const descriptors = atMost(maxDescriptors, 'descriptors').pipe(z.array(z.unknown()).transform(parseDescriptors));
+
+/** Goes on until enough is wrong. */
+function parseDescriptors(entries: readonly unknown[], context: z.RefinementCtx): ParsedDescriptor[] {
+  const parsed: ParsedDescriptor[] = [];
+  for (const [position, entry] of entries.entries()) {
+    const result = descriptor.safeParse(entry);
+    if (result.success) parsed.push(result.data);
+    else for (const issue of result.error.issues) context.addIssue({ ...issue, path: [position, ...issue.path] });
+    if (context.issues.length >= maxCauses) break;
+  }
+  return parsed;
+}
 
 // Go clients write an absent list or map as null.
 const common = {
@@ -59,18 +93,16 @@ const common = {
 const imageManifest = z.looseObject({
   ...common,
   config: descriptor,
-  layers: z.array(descriptor).nullish(),
+  layers: descriptors.nullish(),
   manifests: z.undefined('an image manifest must not have manifests as well').optional(),
 });
 
 const imageIndex = z.looseObject({
   ...common,
-  manifests: z.array(descriptor).nullable(),
+  manifests: descriptors.nullable(),
   config: z.undefined('an image index must not have a config as well').optional(),
   layers: z.undefined('an image index must not have layers as well').optional(),
 });
-
-type ParsedDescriptor = z.infer<typeof descriptor>;
 
 /**
  * Checks a manifest against the OCI Image Spec (and Docker's schema 2, its ancestor) and returns what it says.
@@ -143,7 +175,9 @@ function decideMediaType(json: Record<string, unknown>, contentType: string | un
     contentType !== undefined && /^application\/(json|octet-stream)$/.test(contentType) ? undefined : contentType;
   const mediaType = declared ?? meant ?? shape;
   if (typeof mediaType !== 'string' || !isManifestMediaType(mediaType)) {
-    throw new OciError('MANIFEST_INVALID', { mediaType, expected: manifestMediaTypes });
+    // What is no text may be nested deeper than can be repeated.
+    const shown = typeof mediaType === 'string' ? mediaType.slice(0, maxShownLength) : undefined;
+    throw new OciError('MANIFEST_INVALID', { mediaType: shown, expected: manifestMediaTypes });
   }
   if (meant !== undefined && meant !== mediaType) {
     throw new OciError('MANIFEST_INVALID', {
@@ -159,8 +193,8 @@ function check<T>(schema: z.ZodType<T>, json: unknown): T {
   const result = schema.safeParse(json);
   if (result.success) return result.data;
   const causes = result.error.issues
-    .slice(0, 20)
-    .map((issue) => ({ field: issue.path.join('.'), reason: issue.message }));
+    .slice(0, maxCauses)
+    .map((issue) => ({ field: issue.path.join('.').slice(0, maxShownLength), reason: issue.message }));
   throw new OciError('MANIFEST_INVALID', { causes });
 }
 

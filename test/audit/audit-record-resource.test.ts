@@ -19,6 +19,8 @@ const call: Call = {
   origin: 'https://weir.example',
   may: () => Promise.resolve(true),
   warn: () => undefined,
+  query: () => undefined,
+  header: () => '',
 };
 const everything: ListQuery = {
   limit: undefined,

@@ -101,6 +101,23 @@ describe('an authenticator', () => {
       }
     });
 
+    test.each(places)('knows tokens again and again, until what they stand on is gone %s', async (where) => {
+      const { objects, users } = at(where);
+      const api = await apiToken();
+      const tokens = {
+        bob: await registryToken(),
+        ann: api.token,
+        'system:serviceaccount:team:robot': await accountToken(),
+      };
+      for (let round = 0; round < 3; round += 1) {
+        for (const [name, token] of Object.entries(tokens)) expect(await nameOf(`Bearer ${token}`)).toBe(name);
+      }
+      await users.removeUser('bob');
+      await new AccessTokens(objects).revoke(api.name);
+      await remove(objects, 'serviceaccounts', { namespace: 'team', name: 'robot' });
+      for (const token of Object.values(tokens)) expect(await nameOf(`Bearer ${token}`)).toBe('refused bearer');
+    });
+
     test.each([
       { name: 'a wrong password', header: basic('bob', 'wrong'), scheme: 'basic' },
       { name: 'an unknown user', header: basic('eve', 'secret'), scheme: 'basic' },

@@ -8,8 +8,8 @@ import {
   usersResource,
 } from '../../src/auth/identities.js';
 import { anonymous, type Basis } from '../../src/auth/principal.js';
-import type { KyselyObjectStore } from '../../src/metadata/kysely-object-store.js';
-import type { KyselyUserRecords } from '../../src/metadata/kysely-user-records.js';
+import { KyselyObjectStore } from '../../src/metadata/kysely-object-store.js';
+import { KyselyUserRecords } from '../../src/metadata/kysely-user-records.js';
 import { openTwice, put, putGroup, putUser, remove, type OpenDatabase } from '../support/stored-access.js';
 
 const hash = '$2b$04$of.the.first.password';
@@ -144,6 +144,66 @@ describe('an identity', () => {
       expect(await identities.resolve(await issue('ann', user.metadata.uid, 0))).toBeUndefined();
     });
 
+    test('is gone when the token expires between two requests, and nothing has changed', async () => {
+      let now = Date.now();
+      const clock = () => new Date(now);
+      store = new KyselyObjectStore(here.db, clock);
+      tokens = new AccessTokens(store, clock);
+      identities = new Identities(store, users, tokens, clock);
+      const user = await putUser(store, 'ann', [{ provider: 'idp' }]);
+      const basis = await issue('ann', user.metadata.uid, 600);
+      now += 599_000;
+      expect(await identities.resolve(basis)).toBeDefined();
+      now += 999;
+      expect(await identities.resolve(basis), 'to the millisecond, as it was given').toBeDefined();
+      now += 1;
+      expect(await identities.resolve(basis)).toBeUndefined();
+    });
+
+    test.each(places)('has the groups that name the user, as they were last changed %s', async (where) => {
+      const user = await putUser(store, 'ann', [{ provider: 'idp' }]);
+      const basis = await issue('ann', user.metadata.uid);
+      const groups = async () => (await identities.resolve(basis))!.groups;
+      expect(await groups()).not.toContain('ops');
+      await putGroup(at(where).objects, 'ops', ['ann']);
+      expect(await groups()).toContain('ops');
+      await remove(at(where).objects, groupsResource, { name: 'ops' });
+      expect(await groups()).not.toContain('ops');
+    });
+
+    test.each(places)('has the role of the local user as it is now, when it was changed %s', async (where) => {
+      await users.putUser({ name: 'bob', passwordHash: hash, role: 'admin' });
+      const user = await putUser(store, 'bob', [{ provider: 'local' }]);
+      const basis = await issue('bob', user.metadata.uid);
+      const groups = async () => (await identities.resolve(basis))!.groups;
+      expect(await groups()).toContain('system:masters');
+      await at(where).users.putUser({ name: 'bob', passwordHash: hash, role: 'user' });
+      expect(await groups()).not.toContain('system:masters');
+    });
+
+    test.each(places)('has lost the rights of its local identity when that was taken away %s', async (where) => {
+      await users.putUser({ name: 'root', passwordHash: hash, role: 'admin' });
+      const user = await putUser(store, 'root', [{ provider: 'local' }, { provider: 'idp' }]);
+      const basis = await issue('root', user.metadata.uid);
+      expect((await identities.resolve(basis))!.groups).toContain('system:masters');
+      const { objects } = at(where);
+      const stored = (await objects.find({ resource: usersResource, namespace: '', name: 'root' }))!;
+      const object = { ...stored, identities: ['idp:root'] };
+      await objects.commit([{ kind: 'replace', resource: usersResource, object }]);
+      expect((await identities.resolve(basis))!.groups).not.toContain('system:masters');
+    });
+
+    test.each(places)('is not that of a local user who came later %s under the same name', async (where) => {
+      const later = new KyselyUserRecords(at(where).db, () => new Date(Date.now() + 60_000));
+      await users.putUser({ name: 'bob', passwordHash: hash, role: 'user' });
+      const user = await putUser(store, 'bob', [{ provider: 'local' }]);
+      const basis = await issue('bob', user.metadata.uid);
+      expect(await identities.resolve(basis)).toMatchObject({ name: 'bob' });
+      await later.removeUser('bob');
+      await later.putUser({ name: 'bob', passwordHash: hash, role: 'user' });
+      expect(await identities.resolve(basis)).toBeUndefined();
+    });
+
     test.each(places)(
       'is gone when the user was removed %s, and stays so when one of that name comes',
       async (where) => {
@@ -221,6 +281,19 @@ describe('an identity', () => {
       expect(await identities.resolve(basis)).toBeUndefined();
       expect(await identities.resolve({ ...basis, uid: 'second' })).toBeDefined();
     });
+
+    test.each([
+      { name: 'uid', other: { ...basis, uid: 'second' } },
+      { name: 'namespace', other: { ...basis, namespace: 'other' } },
+      { name: 'secret', other: { ...basis, secret: { name: 'robot-token', uid: 's1' } } },
+    ] satisfies { name: string; other: Basis }[])(
+      'is nobody with another $name, though it was seen before',
+      async ({ other }) => {
+        await putAccount('first');
+        expect(await identities.resolve(basis)).toBeDefined();
+        expect(await identities.resolve(other)).toBeUndefined();
+      },
+    );
 
     test('is not one of that name in another namespace', async () => {
       await put(store, 'serviceaccounts', { ...account, namespace: 'other', uid: 'first' }, {});

@@ -26,7 +26,7 @@ const account = (name: string, namespace?: string): Subject => ({
   ...(namespace !== undefined && { namespace }),
 });
 
-function streams(verb: string, namespace?: string): AccessRequest {
+function streams(verb: string, namespace?: string): Extract<AccessRequest, { kind: 'resource' }> {
   return {
     kind: 'resource',
     verb,
@@ -236,6 +236,39 @@ describe('the policy', () => {
     await changes;
     expect(await policy.allows(bob, streams('get', 'team'))).toBe(false);
     expect(await policy.allows(eve, streams('get', 'team'))).toBe(true);
+  });
+
+  test.each([
+    { name: 'by another', who: eve, request: streams('get', 'team') },
+    { name: 'in another group', who: { ...bob, groups: ['system:authenticated'] }, request: streams('get', 'team') },
+    { name: 'by somebody named like the group', who: { name: 'dev', groups: [] }, request: streams('get', 'team') },
+    {
+      name: 'by a name that reads like the other with groups',
+      who: { name: 'bob",["dev"', groups: [] },
+      request: streams('get', 'team'),
+    },
+    { name: 'with another verb', who: bob, request: streams('update', 'team') },
+    { name: 'in another namespace', who: bob, request: streams('get', 'other') },
+    { name: 'in all namespaces', who: bob, request: streams('get') },
+    { name: 'in another group of the API', who: bob, request: { ...streams('get', 'team'), group: '' } },
+    { name: 'of another resource', who: bob, request: { ...streams('get', 'team'), resource: 'imagestreams/layers' } },
+    { name: 'of a path', who: bob, request: { kind: 'path', verb: 'get', path: image } },
+  ] satisfies { name: string; who: Subjects; request: AccessRequest }[])(
+    'does not take a question $name for one that it has answered',
+    async ({ who, request }) => {
+      await putBinding(store, { name: 'b', namespace: 'team' }, { name: 'reader' }, [group('dev')]);
+      expect(await policy.allows(bob, streams('get', 'team'))).toBe(true);
+      expect(await policy.allows(who, request)).toBe(false);
+    },
+  );
+
+  test('tells names of objects apart where a rule does', async () => {
+    const rules: readonly PolicyRule[] = [{ ...readStreams, resourceNames: ['app'] }];
+    await putRole(store, { name: 'one' }, { rules });
+    await putBinding(store, { name: 'b', namespace: 'team' }, { name: 'one' }, [user('bob')]);
+    const ask = (name: string) => policy.allows(bob, { ...streams('get', 'team'), name });
+    expect([await ask('app'), await ask('other'), await ask('app')]).toEqual([true, false, true]);
+    expect(await policy.allows(bob, streams('get', 'team'))).toBe(false);
   });
 
   test('is not wrong for ever when the database failed once', async () => {

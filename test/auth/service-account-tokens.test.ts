@@ -96,8 +96,11 @@ describe('tokens of service accounts', () => {
     const { token, expiresAt } = await tokens.issue(wish);
     expect(expiresAt).toEqual(new Date('2026-01-01T00:10:00Z'));
     vi.setSystemTime(new Date('2026-01-01T00:09:59.999Z'));
+    expect(tokens.isVerified(token)).toBe(false);
     expect(await tokens.verify(token)).toEqual(basis);
+    expect(tokens.isVerified(token)).toBe(true);
     vi.setSystemTime(new Date('2026-01-01T00:10:00Z'));
+    expect(tokens.isVerified(token)).toBe(false);
     expect(await tokens.verify(token)).toBeUndefined();
     expect(await new ServiceAccountTokens(keys).verify(token)).toBeUndefined();
   });

@@ -8,7 +8,7 @@ import type { Database } from '../../src/metadata/schema.js';
 import type { UploadRecords } from '../../src/metadata/upload-records.js';
 import { digestOf, type Digest } from '../../src/oci/digest.js';
 import { parseRepositoryName, type RepositoryName } from '../../src/oci/repository-name.js';
-import { app, imagePush, indexPush, other } from './pushes.js';
+import { app, by, imagePush, indexPush, other } from './pushes.js';
 
 const hourMs = 3_600_000;
 
@@ -180,7 +180,7 @@ export function blobRecordsContract(name: string, openDatabase: () => Promise<Da
           await repositories.putManifest(image);
           expect(await blobs.unlinkBlob(app, digest)).toEqual({ kind: 'referenced', by: image.digest });
           expect(await blobs.findLinkedBlob(app, digest)).toBeDefined();
-          await repositories.deleteManifest(app, image.digest, 'ada', now);
+          await repositories.deleteManifest(app, image.digest, by('ada'), now);
           expect(await blobs.unlinkBlob(app, digest)).toEqual({ kind: 'unlinked' });
         },
       );
@@ -238,7 +238,7 @@ export function blobRecordsContract(name: string, openDatabase: () => Promise<Da
         const layer = await addBlob(app, 'layer');
         const image = imagePush({ layers: [layer], tags: ['v1'] });
         await repositories.putManifest(image);
-        await repositories.deleteTag(app, image.tags[0]!, 'ada');
+        await repositories.deleteTag(app, image.tags[0]!, by('ada'));
         await blobs.collectLinks(later, 10);
         expect(await blobs.findLinkedBlob(app, layer)).toBeDefined();
       });
@@ -259,7 +259,7 @@ export function blobRecordsContract(name: string, openDatabase: () => Promise<Da
         await repositories.putManifest(kept);
         await repositories.putManifest(gone);
         await blobs.collectLinks(now, 10);
-        await repositories.deleteManifest(app, gone.digest, 'ada', later);
+        await repositories.deleteManifest(app, gone.digest, by('ada'), later);
         await blobs.collectLinks(now, 10);
         expect(await blobs.findLinkedBlob(app, own)).toBeDefined();
         await blobs.collectLinks(later, 10);

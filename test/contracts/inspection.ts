@@ -8,7 +8,7 @@ import type { Database } from '../../src/metadata/schema.js';
 import { digestOf, type Digest } from '../../src/oci/digest.js';
 import { mediaTypes } from '../../src/oci/media-types.js';
 import { parseTag } from '../../src/oci/reference.js';
-import { app, imagePush, indexPush, other } from './pushes.js';
+import { app, by, imagePush, indexPush, other } from './pushes.js';
 
 /**
  * Everything that any Inspection must do. What it is to find is damage, so these tests reach into the tables.
@@ -62,8 +62,8 @@ export function inspectionContract(
       await repositories.putManifest(image);
       const child = { digest: image.digest, mediaType: mediaTypes.ociManifest };
       await repositories.putManifest(indexPush([child], { tags: ['index'], sparse: false }));
-      await repositories.deleteTag(app, parseTag('v2'), 'ada');
-      await repositories.deleteManifest(app, image.digest, 'ada', now);
+      await repositories.deleteTag(app, parseTag('v2'), by('ada'));
+      await repositories.deleteManifest(app, image.digest, by('ada'), now);
       await repositories.putManifest(image);
       const tags = await listed(inspection.tags());
       expect(tags.map((tag) => tag.name)).toEqual(['index', 'v1', 'v2']);
@@ -110,9 +110,19 @@ export function inspectionContract(
     test('shows a tag whose newest event says that it was deleted', async () => {
       const image = imagePush({ tags: ['v1'] });
       await repositories.putManifest(image);
-      await repositories.deleteTag(app, parseTag('v1'), 'ada');
+      await repositories.deleteTag(app, parseTag('v1'), by('ada'));
       const { id } = await db.selectFrom('repository').select('id').executeTakeFirstOrThrow();
-      const tag = { repository_id: id, name: parseTag('v1'), image: image.digest, sequence: 1 };
+      const tag = {
+        repository_id: id,
+        name: parseTag('v1'),
+        image: image.digest,
+        sequence: 1,
+        first_sequence: 1,
+        scheduled: 0,
+        changed_at: 0,
+        size: 0,
+        sort_name: 'v1',
+      } as const;
       await db.insertInto('tag').values(tag).execute();
       expect(await listed(inspection.tags())).toMatchObject([{ newestImage: undefined, newestSequence: 2 }]);
     });
@@ -120,7 +130,7 @@ export function inspectionContract(
     test('finds tags whose newest event has an image and that point nowhere', async () => {
       await repositories.putManifest(imagePush({ tags: ['forgotten', 'kept', 'deleted'] }));
       await repositories.putManifest(imagePush({ name: 'newer', tags: ['forgotten'] }));
-      await repositories.deleteTag(app, parseTag('deleted'), 'ada');
+      await repositories.deleteTag(app, parseTag('deleted'), by('ada'));
       await db.deleteFrom('tag').where('name', '=', parseTag('forgotten')).execute();
       expect(await listed(inspection.forgottenTags())).toMatchObject([{ repository: app, tag: 'forgotten' }]);
     });
@@ -174,7 +184,7 @@ export function inspectionContract(
       await repositories.putManifest(child);
       const index = indexPush([{ digest: child.digest, mediaType: mediaTypes.ociManifest }], { sparse: false });
       await repositories.putManifest(index);
-      await repositories.deleteManifest(app, child.digest, 'ada', now);
+      await repositories.deleteManifest(app, child.digest, by('ada'), now);
       expect(await listed(inspection.missingReferences())).toEqual([
         { repository: app, image: index.digest, role: 'manifest', target: child.digest },
       ]);

@@ -1,5 +1,6 @@
-import type { ManifestPush } from '../../src/metadata/repository-store.js';
+import type { ManifestPush, TagRemoval } from '../../src/metadata/repository-store.js';
 import { digestOf, type Digest } from '../../src/oci/digest.js';
+import { summarizeImage } from '../../src/oci/image-config.js';
 import { parseManifest } from '../../src/oci/manifest.js';
 import { mediaTypes } from '../../src/oci/media-types.js';
 import { parseTag } from '../../src/oci/reference.js';
@@ -59,13 +60,20 @@ export function indexPush(
 
 function push(json: object, fields: ImageFields): ManifestPush {
   const bytes = Buffer.from(JSON.stringify(json));
+  const manifest = parseManifest(bytes, undefined);
   return {
     repository: fields.repository ?? app,
     digest: digestOf(bytes),
     bytes,
-    manifest: parseManifest(bytes, undefined),
+    manifest,
     tags: (fields.tags ?? []).map(parseTag),
     sparse: fields.sparse ?? true,
-    principal: fields.principal ?? 'ada',
+    summary: summarizeImage(bytes, manifest, undefined),
+    actor: { name: fields.principal ?? 'ada', kind: 'user' },
   };
+}
+
+/** A deletion by somebody. */
+export function by(name: string): TagRemoval {
+  return { actor: { name, kind: 'user' } };
 }

@@ -9,7 +9,7 @@ import { digestOf, type Digest } from '../../src/oci/digest.js';
 import { mediaTypes } from '../../src/oci/media-types.js';
 import { parseReference, parseTag } from '../../src/oci/reference.js';
 import { parseRepositoryName, type RepositoryName } from '../../src/oci/repository-name.js';
-import { app, imagePush, indexPush, other } from './pushes.js';
+import { app, by, imagePush, indexPush, other } from './pushes.js';
 
 const all = { last: undefined, limit: 1000 };
 const tag = (name: string) => parseReference(name);
@@ -163,13 +163,13 @@ export function repositoryStoreContract(name: string, openDatabase: () => Promis
         ];
         await store.putManifest(first);
         now = new Date('2026-01-02T00:00:00.123Z');
-        await store.putManifest({ ...second, principal: 'grace' });
+        await store.putManifest({ ...second, actor: by('grace').actor });
         now = new Date('2026-01-03T00:00:00Z');
-        await store.deleteTag(app, parseTag('v1'), 'linus');
-        const moved = { principal: 'ada', cause: 'push', image: first.digest, at: new Date('2026-01-01T00:00:00Z') };
-        expect(await store.listTagEvents(app, parseTag('v1'), 10)).toEqual([
-          { sequence: 3, image: undefined, cause: 'delete', principal: 'linus', at: new Date('2026-01-03T00:00:00Z') },
-          { ...moved, sequence: 2, image: second.digest, principal: 'grace', at: new Date('2026-01-02T00:00:00.123Z') },
+        await store.deleteTag(app, parseTag('v1'), by('linus'));
+        const moved = { ...by('ada'), cause: 'push', image: first.digest, at: new Date('2026-01-01T00:00:00Z') };
+        expect(await store.listTagEvents(app, parseTag('v1'), 10)).toMatchObject([
+          { sequence: 3, image: undefined, cause: 'delete', ...by('linus'), at: new Date('2026-01-03T00:00:00Z') },
+          { ...moved, sequence: 2, image: second.digest, ...by('grace'), at: new Date('2026-01-02T00:00:00.123Z') },
           { ...moved, sequence: 1 },
         ]);
       });
@@ -198,7 +198,7 @@ export function repositoryStoreContract(name: string, openDatabase: () => Promis
       test('go on counting after the tag was deleted', async () => {
         const push = imagePush({ tags: ['v1'] });
         await store.putManifest(push);
-        await store.deleteTag(app, parseTag('v1'), 'ada');
+        await store.deleteTag(app, parseTag('v1'), by('ada'));
         await store.putManifest(push);
         const events = await store.listTagEvents(app, parseTag('v1'), 10);
         expect(events.map(({ sequence, cause }) => [sequence, cause])).toEqual([
@@ -240,17 +240,17 @@ export function repositoryStoreContract(name: string, openDatabase: () => Promis
       test('only untag when a tag is deleted', async () => {
         const push = imagePush({ tags: ['v1', 'v2'] });
         await store.putManifest(push);
-        expect(await store.deleteTag(app, parseTag('v1'), 'ada')).toBe(true);
+        expect(await store.deleteTag(app, parseTag('v1'), by('ada'))).toBe(true);
         expect(await store.findManifest(app, tag('v1'))).toBeUndefined();
         expect(await store.findManifest(app, tag('v2'))).toMatchObject({ digest: push.digest });
         expect(await store.findManifest(app, byDigest(push.digest))).toMatchObject({ digest: push.digest });
       });
 
       test('say that a tag was not there', async () => {
-        expect(await store.deleteTag(app, parseTag('v1'), 'ada')).toBe(false);
+        expect(await store.deleteTag(app, parseTag('v1'), by('ada'))).toBe(false);
         await store.putManifest(imagePush({ tags: ['v1'] }));
-        expect(await store.deleteTag(app, parseTag('v2'), 'ada')).toBe(false);
-        expect(await store.deleteTag(other, parseTag('v1'), 'ada')).toBe(false);
+        expect(await store.deleteTag(app, parseTag('v2'), by('ada'))).toBe(false);
+        expect(await store.deleteTag(other, parseTag('v1'), by('ada'))).toBe(false);
         expect(await store.listTagEvents(app, parseTag('v2'), 10)).toEqual([]);
       });
 
@@ -258,32 +258,32 @@ export function repositoryStoreContract(name: string, openDatabase: () => Promis
         const [gone, kept] = [imagePush({ name: 'gone', tags: ['a', 'b'] }), imagePush({ name: 'kept', tags: ['c'] })];
         await store.putManifest(gone);
         await store.putManifest(kept);
-        expect(await store.deleteManifest(app, gone.digest, 'grace', now)).toBe(true);
+        expect(await store.deleteManifest(app, gone.digest, by('grace'), now)).toBe(true);
         expect(await store.findManifest(app, byDigest(gone.digest))).toBeUndefined();
         expect(await store.listTags(app, all)).toEqual(['c']);
         for (const name of ['a', 'b']) {
           expect(await store.listTagEvents(app, parseTag(name), 1)).toMatchObject([
-            { sequence: 2, cause: 'delete', principal: 'grace', image: undefined },
+            { sequence: 2, cause: 'delete', ...by('grace'), image: undefined },
           ]);
         }
       });
 
       test('say that a manifest was not there', async () => {
         const push = imagePush();
-        expect(await store.deleteManifest(app, push.digest, 'ada', now)).toBe(false);
+        expect(await store.deleteManifest(app, push.digest, by('ada'), now)).toBe(false);
         await store.putManifest(push);
-        expect(await store.deleteManifest(other, push.digest, 'ada', now)).toBe(false);
-        expect(await store.deleteManifest(app, push.digest, 'ada', now)).toBe(true);
-        expect(await store.deleteManifest(app, push.digest, 'ada', now)).toBe(false);
+        expect(await store.deleteManifest(other, push.digest, by('ada'), now)).toBe(false);
+        expect(await store.deleteManifest(app, push.digest, by('ada'), now)).toBe(true);
+        expect(await store.deleteManifest(app, push.digest, by('ada'), now)).toBe(false);
       });
 
       test('keep a manifest for the other repositories that link it', async () => {
         const push = imagePush({ tags: ['v1'] });
         await store.putManifest(push);
         await store.putManifest({ ...push, repository: other });
-        await store.deleteManifest(app, push.digest, 'ada', now);
+        await store.deleteManifest(app, push.digest, by('ada'), now);
         expect((await store.readManifest(other, tag('v1')))!.bytes.equals(push.bytes)).toBe(true);
-        await store.deleteManifest(other, push.digest, 'ada', now);
+        await store.deleteManifest(other, push.digest, by('ada'), now);
         await store.putManifest(push);
         expect((await store.readManifest(app, tag('v1')))!.bytes.equals(push.bytes)).toBe(true);
       });
@@ -295,7 +295,7 @@ export function repositoryStoreContract(name: string, openDatabase: () => Promis
         expect(await blobs.collectLinks(now, 10)).toBe(2);
         expect((await blobs.findLinkedBlob(app, layer))?.collectAt).toBeUndefined();
         const collectAt = new Date(now.getTime() + 86_400_000);
-        await store.deleteManifest(app, push.digest, 'ada', collectAt);
+        await store.deleteManifest(app, push.digest, by('ada'), collectAt);
         for (const digest of [config, layer]) {
           expect((await blobs.findLinkedBlob(app, digest))?.collectAt).toEqual(collectAt);
         }
@@ -307,7 +307,7 @@ export function repositoryStoreContract(name: string, openDatabase: () => Promis
         const push = imagePush({ layers: [layer] });
         await store.putManifest(push);
         const collectAt = new Date(now.getTime() + 86_400_000);
-        await store.deleteManifest(app, push.digest, 'ada', collectAt);
+        await store.deleteManifest(app, push.digest, by('ada'), collectAt);
         expect(await blobs.collectLinks(anHourAfterPush, 10)).toBe(0);
         expect((await blobs.findLinkedBlob(app, layer))?.collectAt).toEqual(collectAt);
       });
@@ -332,7 +332,7 @@ export function repositoryStoreContract(name: string, openDatabase: () => Promis
         await store.putManifest(push);
         await store.putManifest(imagePush({ name: 'second', tags: ['v1'] }));
         await store.putManifest({ ...push, repository: other });
-        await store.deleteTag(app, parseTag('v2'), 'ada');
+        await store.deleteTag(app, parseTag('v2'), by('ada'));
         const kept = imagePush({ repository: elsewhere, layers: [shared], tags: ['v1'] });
         await store.putManifest(kept);
 
@@ -490,14 +490,14 @@ export function repositoryStoreContract(name: string, openDatabase: () => Promis
       test('forget one that was deleted, and keep it where it was not', async () => {
         for (const push of [subject, signature, sbom, { ...signature, repository: other }])
           await store.putManifest(push);
-        await store.deleteManifest(app, signature.digest, 'ada', now);
+        await store.deleteManifest(app, signature.digest, by('ada'), now);
         expect(await listReferrers()).toEqual([sbom.digest]);
         expect(await listReferrers(undefined, other)).toEqual([signature.digest]);
       });
 
       test('keep them when the subject is deleted', async () => {
         for (const push of [subject, signature]) await store.putManifest(push);
-        await store.deleteManifest(app, subject.digest, 'ada', now);
+        await store.deleteManifest(app, subject.digest, by('ada'), now);
         expect(await listReferrers()).toEqual([signature.digest]);
       });
 

@@ -25,6 +25,8 @@ function call(namespace = 'team'): Call {
     origin: 'https://weir.example',
     may: () => Promise.resolve(true),
     warn: () => undefined,
+    query: () => undefined,
+    header: () => '',
   };
 }
 

@@ -75,7 +75,7 @@ describe('a watch', () => {
   ): AsyncGenerator<WatchEvent, undefined> {
     const batches = watchChanges(
       feed,
-      { source, namespace: '', matches: () => true, visible: undefined, ...selection },
+      { source, namespace: '', matches: () => true, visible: undefined, show: undefined, ...selection },
       {
         from: begun,
         bookmarks: false,

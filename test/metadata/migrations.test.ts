@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Kysely, Migrator, SqliteDialect } from 'kysely';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { KyselyObjectStore } from '../../src/metadata/kysely-object-store.js';
-import { KyselyRepositoryStore } from '../../src/metadata/kysely-repository-store.js';
+import { KyselyStreamStore } from '../../src/metadata/kysely-stream-store.js';
 import { migrations } from '../../src/metadata/migrations/index.js';
 import { openSqlite } from '../../src/metadata/sqlite.js';
 import { parseRepositoryName } from '../../src/oci/repository-name.js';
@@ -30,10 +30,8 @@ test('a database of the first version keeps its repositories, and its projects b
   await old.destroy();
 
   const db = await openSqlite(path);
-  expect(await new KyselyRepositoryStore(db).describeRepository(parseRepositoryName('team/app'))).toEqual({
-    id: 7,
-    name: 'team/app',
-    createdAt: new Date('2026-01-01T00:00:00Z'),
+  expect(await new KyselyStreamStore(db).readStream(parseRepositoryName('team/app'), 10)).toMatchObject({
+    stream: { id: 7, name: 'team/app', createdAt: new Date('2026-01-01T00:00:00Z'), generation: 1 },
     tags: [],
   });
   const store = new KyselyObjectStore(db);

@@ -12,7 +12,7 @@ import { openSqlite } from '../../src/metadata/sqlite.js';
 import { digestOf } from '../../src/oci/digest.js';
 import { parseTag } from '../../src/oci/reference.js';
 import { addProjects } from '../support/projects.js';
-import { app, imagePush, indexPush, other } from '../contracts/pushes.js';
+import { app, by, imagePush, indexPush, other } from '../contracts/pushes.js';
 
 const now = new Date('2026-01-01T00:00:00Z');
 const digest = digestOf('layer');
@@ -51,10 +51,10 @@ const lookups: readonly Lookup[] = [
     name: 'a page of referrers of a type',
     run: ({ repositories }) => repositories.listReferrers(app, digest, 'x', page),
   },
-  { name: 'the deletion of a tag', run: ({ repositories }) => repositories.deleteTag(app, parseTag('v2'), 'ada') },
+  { name: 'the deletion of a tag', run: ({ repositories }) => repositories.deleteTag(app, parseTag('v2'), by('ada')) },
   {
     name: 'the deletion of a manifest',
-    run: ({ repositories }) => repositories.deleteManifest(app, gone(), 'ada', now),
+    run: ({ repositories }) => repositories.deleteManifest(app, gone(), by('ada'), now),
   },
   { name: 'a linked blob', run: ({ blobs }) => blobs.findLinkedBlob(app, digest) },
   { name: 'the link of a blob', run: ({ blobs }) => blobs.linkBlob(other, digest, now) },

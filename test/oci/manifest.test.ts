@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { OciError } from '../../src/oci/errors.js';
 import { maxManifestSize, parseManifest } from '../../src/oci/manifest.js';
 import { emptyJson, imageIndex, imageManifest, referrer, sha256, types } from '../support/images.js';
 
@@ -11,6 +12,43 @@ const index = { schemaVersion: 2, mediaType: types.index, manifests: [child] };
 
 function parse(fields: object, contentType?: string): ReturnType<typeof parseManifest> {
   return parseManifest(Buffer.from(JSON.stringify(fields)), contentType);
+}
+
+function many<Item>(item: Item, count: number): Item[] {
+  return Array.from({ length: count }, () => item);
+}
+
+function manyMembers(value: unknown, count: number): Record<string, unknown> {
+  return Object.fromEntries(many(value, count).map((each, position) => [`a${position}`, each]));
+}
+
+/** A text over and over, nearly as long as a manifest may be. */
+function filled(text: string): string {
+  return text.repeat(Math.floor((maxManifestSize - 1000) / text.length));
+}
+
+/** JSON of an object with one more member, which is JSON already. */
+function withMember(object: object, name: string, json: string): string {
+  const { [name]: _replaced, ...rest } = object as Record<string, unknown>;
+  return `${JSON.stringify(rest).slice(0, -1)},${JSON.stringify(name)}:${json}}`;
+}
+
+/** How a body is refused. */
+function refusalOf(body: string): OciError {
+  try {
+    parseManifest(Buffer.from(body), undefined);
+  } catch (error) {
+    if (error instanceof OciError) return error;
+    throw error;
+  }
+  throw new Error('the manifest was taken');
+}
+
+/** The faults that are told of a body. */
+function causesOf(body: string): unknown {
+  const error = refusalOf(body);
+  expect(error.code).toBe('MANIFEST_INVALID');
+  return (error.detail as { readonly causes: unknown }).causes;
 }
 
 describe('parseManifest', () => {
@@ -150,6 +188,63 @@ describe('parseManifest', () => {
     expect(() => parse(fields, contentType)).toThrow(
       expect.objectContaining({ code: 'MANIFEST_INVALID', status: 400 }),
     );
+  });
+
+  test.each([
+    { name: 'layers', fields: { ...image, layers: many(layer, 10_001) }, limit: '10000 descriptors' },
+    { name: 'manifests', fields: { ...index, manifests: many(child, 10_001) }, limit: '10000 descriptors' },
+    { name: 'annotations', fields: { ...image, annotations: manyMembers('x', 1001) }, limit: '1000 annotations' },
+    {
+      name: 'layers.1.annotations',
+      fields: { ...image, layers: [layer, { ...layer, annotations: manyMembers('x', 1001) }] },
+      limit: '1000 annotations',
+    },
+  ])('refuses more $name than $limit', ({ name, fields, limit }) => {
+    expect(causesOf(JSON.stringify(fields))).toEqual([{ field: name, reason: `expected at most ${limit}` }]);
+  });
+
+  test('takes as many descriptors and annotations as there may be', () => {
+    const annotations = manyMembers('x', 1000);
+    expect(parse({ ...image, annotations, layers: many(layer, 10_000) }).references).toHaveLength(10_001);
+    expect(parse({ ...index, annotations, manifests: many(child, 10_000) }).references).toHaveLength(10_000);
+  });
+
+  test.each([
+    { name: 'layers that are none', body: withMember(image, 'layers', `[${filled('0,')}0]`), causes: 1 },
+    { name: 'children that are none', body: withMember(index, 'manifests', `[${filled('0,')}0]`), causes: 1 },
+    { name: 'empty children', body: withMember(index, 'manifests', `[${filled('[],')}[]]`), causes: 1 },
+    {
+      name: 'as many layers as there may be, all of them none',
+      body: withMember(image, 'layers', `[${'0,'.repeat(9_999)}0]`),
+      causes: 20,
+    },
+    {
+      name: 'annotations that are none',
+      body: withMember(image, 'annotations', JSON.stringify(manyMembers(0, 300_000))),
+      causes: 1,
+    },
+    {
+      name: 'as many annotations as there may be, all of them none, in every layer',
+      body: withMember(image, 'layers', JSON.stringify(many({ ...layer, annotations: manyMembers(0, 1000) }, 350))),
+      causes: 20,
+    },
+    {
+      name: 'annotations of the subject that are none',
+      body: withMember(image, 'subject', JSON.stringify({ ...child, annotations: manyMembers(0, 300_000) })),
+      causes: 1,
+    },
+  ])('tells few of the faults of a body full of $name', ({ body, causes }) => {
+    expect(body.length).toBeLessThanOrEqual(maxManifestSize);
+    expect(causesOf(body)).toHaveLength(causes);
+  });
+
+  test.each([
+    { name: 'deeply nested', mediaType: `${'['.repeat(500_000)}${']'.repeat(500_000)}`, shown: undefined },
+    { name: 'very long', mediaType: JSON.stringify('x'.repeat(4_000_000)), shown: 'x'.repeat(300) },
+  ])('refuses a media type that is $name without repeating it', ({ mediaType, shown }) => {
+    const error = refusalOf(withMember({ schemaVersion: 2 }, 'mediaType', mediaType));
+    expect(error.detail).toMatchObject({ mediaType: shown });
+    expect(JSON.stringify(error.detail).length).toBeLessThan(1000);
   });
 
   test('an empty artifact type is like none', () => {

@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { tagsCell } from '../../src/streams/image-streams.js';
 import { pushImage, type PushedImage } from '../support/images.js';
 import { startRegistry, user, type TestRegistry } from '../support/registry.js';
 
@@ -125,30 +124,5 @@ describe('an image stream', () => {
     expect((await ask('app')).status).toBe(403);
     expect((await ask('gone')).status).toBe(403);
     expect((await registry.api(`${base}/namespaces/team/imagestreams/app`, { as: user })).status).toBe(200);
-  });
-});
-
-describe('the tags in a table', () => {
-  test.each([
-    { name: 'are all there when they fit', tags: ['v1', 'v2', 'latest'], cell: 'v1,v2,latest' },
-    { name: 'are none for a stream without any', tags: [], cell: '' },
-    { name: 'are at least one', tags: ['a'.repeat(60), 'b'], cell: `${'a'.repeat(60)} + 1 more...` },
-    {
-      name: 'stop when the room is used up',
-      tags: ['a'.repeat(19), 'b'.repeat(19), 'c'],
-      cell: `${'a'.repeat(19)},${'b'.repeat(19)} + 1 more...`,
-    },
-    {
-      name: 'go a little beyond when much is left',
-      tags: ['a'.repeat(20), 'b'.repeat(27), 'c'],
-      cell: `${'a'.repeat(20)},${'b'.repeat(27)} + 1 more...`,
-    },
-    {
-      name: 'do not go far beyond',
-      tags: ['a'.repeat(20), 'b'.repeat(40)],
-      cell: `${'a'.repeat(20)} + 1 more...`,
-    },
-  ])('$name', ({ tags, cell }) => {
-    expect(tagsCell(tags.map((tag) => ({ tag })))).toBe(cell);
   });
 });

@@ -34,6 +34,8 @@ export function apiCall({
     warn: (text) => {
       warnings.push(text);
     },
+    query: () => undefined,
+    header: () => '',
   };
 }
 

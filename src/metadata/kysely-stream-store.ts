@@ -1,0 +1,760 @@
+import { sql, type Kysely, type Selectable, type Transaction } from 'kysely';
+import type { Digest } from '../oci/digest.js';
+import type { Tag } from '../oci/reference.js';
+import type { RepositoryName } from '../oci/repository-name.js';
+import { inBatches } from './batches.js';
+import { compileQuery, type RunQuery } from './compiled-query.js';
+import { insertImage } from './image-rows.js';
+import { removeLeftovers } from './repository-removal.js';
+import { projectRange } from './repository-rows.js';
+import type { Database, RepositoryTable, Schema, TagEventTable, TagTable } from './schema.js';
+import { eventsKey, readEvents, toSpecTag, toStreamShell, toTagEvent, toTagState } from './stream-rows.js';
+import type {
+  EditOptions,
+  HistoryEvent,
+  HistoryQuery,
+  ImageFacts,
+  JsonBody,
+  NewImage,
+  OwnMetadata,
+  SpecTag,
+  StreamEdit,
+  StreamQuery,
+  StreamShell,
+  StreamState,
+  StreamStore,
+  TagQuery,
+  TagRemover,
+  TagRow,
+  TagState,
+} from './stream-store.js';
+import { StreamWriter } from './stream-writer.js';
+import type { NewTagEvent, TagEvent } from './tag-history.js';
+
+/** Ends a transaction that was only to be tried. */
+class TriedOut extends Error {
+  override readonly name = 'TriedOut';
+  readonly result: unknown;
+  constructor(result: unknown) {
+    super('a dry run ends here');
+    this.result = result;
+  }
+}
+
+type RepositoryRow = Selectable<RepositoryTable>;
+type TagTableRow = Selectable<TagTable>;
+
+/** StreamStore in SQL. */
+export class KyselyStreamStore implements StreamStore {
+  readonly #db: Database;
+  readonly #now: () => Date;
+  readonly #onChange: () => void;
+  readonly #findStream: RunQuery<RepositoryRow, { name: RepositoryName }>;
+  readonly #findTag: RunQuery<TagTableRow, { repository: number; tag: Tag }>;
+  readonly #findHead: RunQuery<Selectable<TagEventTable>, { repository: number; tag: Tag; sequence: number }>;
+
+  /** @param onChange called after a commit that wrote lines of the change log */
+  constructor(db: Database, now: () => Date = () => new Date(), onChange: () => void = () => undefined) {
+    this.#db = db;
+    this.#now = now;
+    this.#onChange = onChange;
+    this.#findStream = compileQuery(db, (parameter) =>
+      db.selectFrom('repository').selectAll().where('name', '=', parameter('name')),
+    );
+    this.#findTag = compileQuery(db, (parameter) =>
+      db
+        .selectFrom('tag')
+        .selectAll()
+        .where('repository_id', '=', parameter('repository'))
+        .where('name', '=', parameter('tag')),
+    );
+    this.#findHead = compileQuery(db, (parameter) =>
+      db
+        .selectFrom('tag_event')
+        .selectAll()
+        .where('repository_id', '=', parameter('repository'))
+        .where('tag', '=', parameter('tag'))
+        .where('sequence', '=', parameter('sequence')),
+    );
+  }
+
+  async findStream(name: RepositoryName): Promise<StreamShell | undefined> {
+    const row = await this.#findStream({ name });
+    return row && toStreamShell(row);
+  }
+
+  async findTag(
+    name: RepositoryName,
+    tag: string,
+    events: number,
+  ): Promise<{ readonly stream: StreamShell; readonly tag: TagState | undefined } | undefined> {
+    const stream = await this.findStream(name);
+    if (stream === undefined) return undefined;
+    const row = await this.#findTag({ repository: stream.id, tag: tag as Tag });
+    if (row === undefined) return { stream, tag: undefined };
+    if (events > 1 || row.sequence === 0) return { stream, tag: await withEvents(this.#db, row, events) };
+    const head = await this.#findHead({ repository: stream.id, tag: row.name, sequence: row.sequence });
+    return { stream, tag: toTagState(row, head === undefined ? [] : [toTagEvent(head)]) };
+  }
+
+  async readStream(name: RepositoryName, events: number): Promise<StreamState | undefined> {
+    const stream = await this.findStream(name);
+    return stream && (await this.#withTags([stream], events))[0];
+  }
+
+  async listStreams({ project, after, limit, events }: StreamQuery): Promise<readonly StreamState[]> {
+    const rows = await this.#selectStreams(project)
+      .$if(after !== undefined, (query) => query.where('name', '>', after!))
+      .limit(limit)
+      .execute();
+    return this.#withTags(rows.map(toStreamShell), events);
+  }
+
+  async listTagStates({
+    project,
+    after,
+    limit,
+    events,
+  }: {
+    readonly project?: string;
+    readonly after?: { readonly stream: RepositoryName; readonly tag: string };
+    readonly limit: number;
+    readonly events: number;
+  }): Promise<readonly { readonly stream: StreamShell; readonly tag: TagState }[]> {
+    const found: { stream: StreamShell; tag: TagState }[] = [];
+    let from = after;
+    for (;;) {
+      const rows = await this.#selectStreams(project)
+        .$if(from !== undefined, (query) => query.where('name', '>=', from!.stream))
+        .limit(streamsAtOnce)
+        .execute();
+      for (const row of rows) {
+        const stream = toStreamShell(row);
+        const lastTag = from?.stream === stream.name ? from.tag : undefined;
+        for (const tag of await this.#tagsAfter(stream, lastTag, limit - found.length, events))
+          found.push({ stream, tag });
+        if (found.length === limit) return found;
+        from = { stream: stream.name, tag: highest };
+      }
+      if (rows.length < streamsAtOnce) return found;
+    }
+  }
+
+  async queryTags(
+    name: RepositoryName,
+    query: TagQuery,
+  ): Promise<{ readonly rows: readonly TagRow[]; readonly total: number; readonly isLast: boolean } | undefined> {
+    const stream = await this.findStream(name);
+    if (stream === undefined) return undefined;
+    const key = sortColumns[query.sort];
+    const [operator, direction] = query.descending ? (['<', 'desc'] as const) : (['>', 'asc'] as const);
+    const selected = this.#matchingTags(stream.id, query);
+    const rows = await selected
+      .leftJoin('tag_event', (join) =>
+        join
+          .onRef('tag_event.repository_id', '=', 'tag.repository_id')
+          .onRef('tag_event.tag', '=', 'tag.name')
+          .onRef('tag_event.sequence', '=', 'tag.sequence'),
+      )
+      .leftJoin('image_summary', 'image_summary.image', 'tag_event.image')
+      .selectAll('tag_event')
+      .select([
+        'tag.name as tagName',
+        'tag.spec',
+        'tag.spec_generation',
+        'tag.follows',
+        'tag.scheduled',
+        'tag.image as tagImage',
+        'tag.conditions',
+        'tag.changed_at',
+        'tag.sequence as newest',
+        'tag.first_sequence',
+        `${key} as key`,
+        'image_summary.image as summarized',
+        'image_summary.size',
+        'image_summary.platforms',
+        'image_summary.version as imageVersion',
+      ])
+      .$if(query.after !== undefined, (page) =>
+        page.where(
+          sql<boolean>`(${sql.ref(key)}, tag.name) ${sql.raw(operator)} (${query.after!.key}, ${query.after!.name})`,
+        ),
+      )
+      .orderBy(key, direction)
+      .orderBy('tag.name', direction)
+      .limit(query.limit + 1)
+      .execute();
+    return {
+      rows: rows.slice(0, query.limit).map((row) => ({
+        name: row.tagName,
+        key: row.key,
+        spec: toSpecTag(row),
+        image: row.tagImage ?? undefined,
+        conditions: row.conditions === null ? [] : (JSON.parse(row.conditions) as JsonBody[]),
+        newest: row.sequence === null ? undefined : toTagEvent(row as Selectable<TagEventTable>),
+        events: row.newest === 0 ? 0 : row.newest - row.first_sequence + 1,
+        changedAt: new Date(row.changed_at),
+        summary:
+          row.summarized === null
+            ? undefined
+            : {
+                size: row.size!,
+                platforms: JSON.parse(row.platforms!) as string[],
+                version: row.imageVersion ?? undefined,
+              },
+      })),
+      total: await this.#countTags(stream, query),
+      isLast: rows.length <= query.limit,
+    };
+  }
+
+  async listHistory(query: HistoryQuery): Promise<readonly HistoryEvent[]> {
+    const { of, before } = query;
+    const rows = await this.#db
+      .selectFrom('tag_event')
+      .innerJoin('repository', 'repository.id', 'tag_event.repository_id')
+      .leftJoin('tag', (join) =>
+        join
+          .onRef('tag.repository_id', '=', 'tag_event.repository_id')
+          .onRef('tag.name', '=', 'tag_event.tag')
+          .onRef('tag.sequence', '=', 'tag_event.sequence'),
+      )
+      .leftJoin('image_summary', 'image_summary.image', 'tag_event.image')
+      .selectAll('tag_event')
+      .select([
+        'repository.name as repository',
+        'tag.name as currentOf',
+        'image_summary.image as summarized',
+        'image_summary.size',
+        'image_summary.platforms',
+        'image_summary.version as imageVersion',
+      ])
+      .$if(of.kind !== 'project', (events) =>
+        events.where('repository.name', '=', (of as { repository: RepositoryName }).repository),
+      )
+      .$if(of.kind === 'tag', (events) =>
+        events
+          .where('tag_event.tag', '=', (of as { tag: string }).tag as Tag)
+          .$if(before !== undefined, (page) => page.where('tag_event.sequence', '<', before!.sequence))
+          .orderBy('tag_event.sequence', 'desc'),
+      )
+      .$if(of.kind === 'project', (events) => {
+        const { project } = of as { project: string };
+        const [from, to] = projectRange(project);
+        return (
+          events
+            .where('tag_event.project', '=', project)
+            // Removed streams have another name until their rows are gone.
+            .where('repository.name', '>=', from)
+            .where('repository.name', '<', to)
+        );
+      })
+      .$if(of.kind !== 'tag', (events) =>
+        events
+          .$if(before !== undefined, (page) =>
+            page.where((where) =>
+              where(
+                where.refTuple('tag_event.version', 'tag_event.repository_id', 'tag_event.tag', 'tag_event.sequence'),
+                '<',
+                where.tuple(before!.version, before!.repositoryId, before!.tag as Tag, before!.sequence),
+              ),
+            ),
+          )
+          .orderBy('tag_event.version', 'desc')
+          .orderBy('tag_event.repository_id', 'desc')
+          .orderBy('tag_event.tag', 'desc')
+          .orderBy('tag_event.sequence', 'desc'),
+      )
+      .$if(query.causes !== undefined, (events) => events.where('tag_event.cause', 'in', query.causes!))
+      .$if(query.actor !== undefined, (events) => events.where('tag_event.principal', '=', query.actor!))
+      .$if(query.image !== undefined, (events) => events.where('tag_event.image', '=', query.image!))
+      .$if(query.since !== undefined, (events) => events.where('tag_event.at', '>=', query.since!.getTime()))
+      .$if(query.until !== undefined, (events) => events.where('tag_event.at', '<', query.until!.getTime()))
+      .limit(query.limit)
+      .execute();
+    return rows.map((row) => ({
+      ...toTagEvent(row),
+      position: { version: row.version, repositoryId: row.repository_id, tag: row.tag, sequence: row.sequence },
+      repository: row.repository,
+      tag: row.tag,
+      isCurrent: row.currentOf !== null,
+      facts:
+        row.summarized === null
+          ? undefined
+          : {
+              size: row.size!,
+              platforms: JSON.parse(row.platforms!) as string[],
+              version: row.imageVersion ?? undefined,
+            },
+    }));
+  }
+
+  findLinkedImages(name: RepositoryName, prefix: string): Promise<readonly Digest[]> {
+    return findLinkedImages(this.#db, name, prefix);
+  }
+
+  async listLinkedImages(name: RepositoryName, after: string | undefined, limit: number): Promise<readonly Digest[]> {
+    const rows = await this.#db
+      .selectFrom('repository_image')
+      .innerJoin('repository', 'repository.id', 'repository_image.repository_id')
+      .select('repository_image.image')
+      .where('repository.name', '=', name)
+      .$if(after !== undefined, (query) => query.where('repository_image.image', '>', after as Digest))
+      .orderBy('repository_image.image')
+      .limit(limit)
+      .execute();
+    return rows.map(({ image }) => image);
+  }
+
+  async factsOf(images: readonly Digest[]): Promise<ReadonlyMap<Digest, ImageFacts>> {
+    const facts = new Map<Digest, ImageFacts>();
+    for (const batch of inBatches(new Set(images))) {
+      const rows = await this.#db
+        .selectFrom('image_summary')
+        .select(['image', 'size', 'platforms', 'version'])
+        .where('image', 'in', batch)
+        .execute();
+      for (const row of rows) {
+        facts.set(row.image, {
+          size: row.size,
+          platforms: JSON.parse(row.platforms) as string[],
+          version: row.version ?? undefined,
+        });
+      }
+    }
+    return facts;
+  }
+
+  async listTagsOfImage(name: RepositoryName, image: Digest, limit: number): Promise<readonly Tag[]> {
+    const rows = await this.#db
+      .selectFrom('tag')
+      .innerJoin('repository', 'repository.id', 'tag.repository_id')
+      .select('tag.name')
+      .where('repository.name', '=', name)
+      .where('tag.image', '=', image)
+      .orderBy('tag.name')
+      .limit(limit)
+      .execute();
+    return rows.map((row) => row.name);
+  }
+
+  async edit<Result>(work: (edit: StreamEdit) => Promise<Result>, options: EditOptions = {}): Promise<Result> {
+    let isChanged = false;
+    try {
+      const result = await this.#db.transaction().execute(async (tx) => {
+        const writer = new StreamWriter(tx, this.#now(), options);
+        const done = await work(new TransactionalEdit(tx, writer));
+        isChanged = await writer.finish();
+        if (options.dryRun === true) throw new TriedOut(done);
+        return done;
+      });
+      if (isChanged) this.#onChange();
+      return result;
+    } catch (error) {
+      if (error instanceof TriedOut) return error.result as Result;
+      throw error;
+    }
+  }
+
+  removeLeftovers(limit: number): Promise<number> {
+    return this.#db.transaction().execute((tx) => removeLeftovers(tx, limit, this.#now()));
+  }
+
+  async forgetDeletedTags(before: Date, limit: number): Promise<number> {
+    return this.#db.transaction().execute(async (tx) => {
+      const deletion = await tx
+        .selectFrom('tag_event')
+        .select(['repository_id', 'tag', 'sequence'])
+        .where('cause', '=', 'delete')
+        .where('at', '<', before.getTime())
+        .orderBy('at')
+        .limit(1)
+        .executeTakeFirst();
+      if (deletion === undefined) return 0;
+      const old = await tx
+        .selectFrom('tag_event')
+        .select('sequence')
+        .where('repository_id', '=', deletion.repository_id)
+        .where('tag', '=', deletion.tag)
+        .where('sequence', '<=', deletion.sequence)
+        .orderBy('sequence')
+        .limit(limit)
+        .execute();
+      await tx
+        .deleteFrom('tag_event')
+        .where('repository_id', '=', deletion.repository_id)
+        .where('tag', '=', deletion.tag)
+        .where('sequence', '<=', old.at(-1)!.sequence)
+        .execute();
+      return old.length;
+    });
+  }
+
+  #selectStreams(project: string | undefined) {
+    const query = this.#db.selectFrom('repository').selectAll().orderBy('name');
+    const [from, to] = project === undefined ? [afterLeftovers as RepositoryName, undefined] : projectRange(project);
+    return query.where('name', '>=', from).$if(to !== undefined, (each) => each.where('name', '<', to!));
+  }
+
+  async #withTags(streams: readonly StreamShell[], events: number): Promise<readonly StreamState[]> {
+    const ids = streams.map(({ id }) => id);
+    const tags = new Map<number, TagState[]>(ids.map((id) => [id, []]));
+    const history = await readEvents(this.#db, ids, events);
+    for (const batch of inBatches(ids)) {
+      const rows = await this.#db
+        .selectFrom('tag')
+        .selectAll()
+        .where('repository_id', 'in', batch)
+        .orderBy('repository_id')
+        .orderBy('name')
+        .execute();
+      for (const row of rows) {
+        tags.get(row.repository_id)!.push(toTagState(row, history.get(eventsKey(row.repository_id, row.name)) ?? []));
+      }
+    }
+    return streams.map((stream) => ({ stream, tags: tags.get(stream.id)! }));
+  }
+
+  async #tagsAfter(
+    stream: StreamShell,
+    after: string | undefined,
+    limit: number,
+    events: number,
+  ): Promise<readonly TagState[]> {
+    if (after === highest) return [];
+    const rows = await this.#db
+      .selectFrom('tag')
+      .selectAll()
+      .where('repository_id', '=', stream.id)
+      .$if(after !== undefined, (query) => query.where('name', '>', after as Tag))
+      .orderBy('name')
+      .limit(limit)
+      .execute();
+    return withEventsOfRange(this.#db, stream.id, rows, events);
+  }
+
+  #matchingTags(repositoryId: number, { glob, digestPrefix, state, within }: Omit<TagQuery, 'limit' | 'after'>) {
+    return this.#db
+      .selectFrom('tag')
+      .where('tag.repository_id', '=', repositoryId)
+      .$if(glob !== undefined, (query) => query.where(matchesGlob(glob!)))
+      .$if(digestPrefix !== undefined, (query) =>
+        query.where((where) =>
+          where.or(
+            digestRanges(digestPrefix!).map(([from, to]) =>
+              where.and([where('tag.image', '>=', from), where('tag.image', '<', to)]),
+            ),
+          ),
+        ),
+      )
+      .$if(state === 'scheduled', (query) => query.where('tag.scheduled', '=', 1))
+      .$if(state === 'failing', (query) => query.where('tag.conditions', 'is not', null))
+      .$if(within !== undefined, (query) =>
+        query.where((where) =>
+          where.or([
+            sql<boolean>`1 = 0`,
+            ...within!.map(({ included, excluded }) =>
+              where.and([
+                where.or([sql<boolean>`1 = 0`, ...included.map(matchesGlob)]),
+                ...excluded.map((glob) => where.not(matchesGlob(glob))),
+              ]),
+            ),
+          ]),
+        ),
+      );
+  }
+
+  /** All tags are counted as they come and go; what is filtered is counted when it is asked for. */
+  async #countTags(stream: StreamShell, query: TagQuery): Promise<number> {
+    const isFiltered =
+      query.glob !== undefined ||
+      query.digestPrefix !== undefined ||
+      query.state !== undefined ||
+      query.within !== undefined;
+    if (!isFiltered) return stream.tagCount;
+    const { count } = await this.#matchingTags(stream.id, query)
+      .select(({ fn }) => fn.countAll<number>().as('count'))
+      .executeTakeFirstOrThrow();
+    return count;
+  }
+}
+
+/** Reads at a time when tags are listed stream by stream. */
+const streamsAtOnce = 100;
+/** After every tag. */
+const highest = '\u{10FFFF}';
+/** After the names of removed streams, before those of all others. */
+const afterLeftovers = '"';
+
+const sortColumns = { name: 'tag.sort_name', changed: 'tag.changed_at', size: 'tag.size' } as const;
+
+async function withEvents(db: Kysely<Schema>, row: TagTableRow, events: number): Promise<TagState> {
+  return (await withEventsOfRange(db, row.repository_id, [row], events))[0]!;
+}
+
+/** @param rows all tags of one repository from the first of them to the last */
+async function withEventsOfRange(
+  db: Kysely<Schema>,
+  repositoryId: number,
+  rows: readonly TagTableRow[],
+  events: number,
+): Promise<readonly TagState[]> {
+  const [first, last] = [rows[0], rows.at(-1)];
+  if (first === undefined || last === undefined) return [];
+  const history = await readEvents(db, [repositoryId], events, { first: first.name, last: last.name });
+  return rows.map((row) => toTagState(row, history.get(eventsKey(repositoryId, row.name)) ?? []));
+}
+
+/** The ranges of digests that begin like this, or whose hex part does. */
+function digestRanges(prefix: string): readonly (readonly [Digest, Digest])[] {
+  const prefixes = prefix.includes(':') ? [prefix] : [`sha256:${prefix}`, `sha512:${prefix}`];
+  // "g" comes after every hex digit.
+  return prefixes.map((each) => [each as Digest, `${each}g` as Digest]);
+}
+
+/** Tags like a glob of `*` and `?`. */
+function matchesGlob(glob: string) {
+  if (!/[*?]/.test(glob)) return sql<boolean>`tag.name = ${glob}`;
+  const [prefix] = glob.split(/[*?]/, 1) as [string];
+  // The range lets an index find what begins like the glob.
+  return sql<boolean>`(tag.name >= ${prefix} and tag.name < ${prefix + highest} and tag.name glob ${glob.replaceAll('[', '[[]')})`;
+}
+
+async function findLinkedImages(db: Kysely<Schema>, name: RepositoryName, prefix: string): Promise<readonly Digest[]> {
+  const found: Digest[] = [];
+  for (const [from, to] of digestRanges(prefix)) {
+    const rows = await db
+      .selectFrom('repository_image')
+      .innerJoin('repository', 'repository.id', 'repository_image.repository_id')
+      .select('repository_image.image')
+      .where('repository.name', '=', name)
+      .where('repository_image.image', '>=', from)
+      .where('repository_image.image', '<', to)
+      .limit(2)
+      .execute();
+    found.push(...rows.map(({ image }) => image));
+  }
+  return found.slice(0, 2);
+}
+
+/** The edit of one transaction. */
+class TransactionalEdit implements StreamEdit {
+  readonly #tx: Transaction<Schema>;
+  readonly #writer: StreamWriter;
+
+  constructor(tx: Transaction<Schema>, writer: StreamWriter) {
+    this.#tx = tx;
+    this.#writer = writer;
+  }
+
+  get at(): Date {
+    return this.#writer.at;
+  }
+
+  findStream(name: RepositoryName): Promise<StreamShell | undefined> {
+    return this.#writer.find(name);
+  }
+
+  async findTag(name: RepositoryName, tag: string, events: number): Promise<TagState | undefined> {
+    const stream = await this.#writer.find(name);
+    const row = stream && (await this.#writer.findTag(stream, tag));
+    return row && withEvents(this.#tx, row, events);
+  }
+
+  async listTags(name: RepositoryName, events: number): Promise<readonly TagState[]> {
+    const stream = await this.#writer.find(name);
+    if (stream === undefined) return [];
+    const rows = await this.#tx
+      .selectFrom('tag')
+      .selectAll()
+      .where('repository_id', '=', stream.id)
+      .orderBy('name')
+      .execute();
+    return withEventsOfRange(this.#tx, stream.id, rows, events);
+  }
+
+  async findEventsByImage(name: RepositoryName, prefix: string): Promise<readonly TagEvent[]> {
+    const stream = await this.#writer.find(name);
+    if (stream === undefined) return [];
+    const newest = new Map<Digest, TagEvent>();
+    for (const [from, to] of digestRanges(prefix)) {
+      // Distinct images first, each found by a step in the index: one image may have many events.
+      let last: Digest | undefined;
+      while (newest.size < imagesAtOnce) {
+        const row = await this.#tx
+          .selectFrom('tag_event')
+          .selectAll()
+          .where('repository_id', '=', stream.id)
+          .where('image', last === undefined ? '>=' : '>', last ?? from)
+          .where('image', '<', to)
+          .where('shown', '=', 1)
+          .orderBy('image')
+          .limit(1)
+          .executeTakeFirst();
+        if (row === undefined) break;
+        last = row.image!;
+        newest.set(last, toTagEvent(row));
+      }
+    }
+    return [...newest.values()];
+  }
+
+  async findEvent(name: RepositoryName, tag: string, sequence: number): Promise<TagEvent | undefined> {
+    const stream = await this.#writer.find(name);
+    if (stream === undefined) return undefined;
+    const row = await this.#tx
+      .selectFrom('tag_event')
+      .selectAll()
+      .where('repository_id', '=', stream.id)
+      .where('tag', '=', tag as Tag)
+      .where('sequence', '=', sequence)
+      .executeTakeFirst();
+    return row && toTagEvent(row);
+  }
+
+  async findEventOfTag(name: RepositoryName, tag: string, image: Digest): Promise<TagEvent | undefined> {
+    const stream = await this.#writer.find(name);
+    if (stream === undefined) return undefined;
+    const row = await this.#tx
+      .selectFrom('tag_event')
+      .selectAll()
+      .where('repository_id', '=', stream.id)
+      .where('tag', '=', tag as Tag)
+      .where('image', '=', image)
+      .where('shown', '=', 1)
+      .orderBy('sequence', 'desc')
+      .limit(1)
+      .executeTakeFirst();
+    return row && toTagEvent(row);
+  }
+
+  async listFollowers(name: RepositoryName, tag: string): Promise<readonly string[]> {
+    const stream = await this.#writer.find(name);
+    return stream === undefined ? [] : this.#writer.listFollowers(stream, tag);
+  }
+
+  async isTagged(name: RepositoryName, image: Digest): Promise<boolean> {
+    const row = await this.#tx
+      .selectFrom('tag')
+      .innerJoin('repository', 'repository.id', 'tag.repository_id')
+      .select('tag.name')
+      .where('repository.name', '=', name)
+      .where('tag.image', '=', image)
+      .limit(1)
+      .executeTakeFirst();
+    return row !== undefined;
+  }
+
+  async findDeletion(
+    name: RepositoryName,
+    tag: string,
+  ): Promise<{ readonly deletion: TagEvent; readonly last: TagEvent; readonly firstSequence: number } | undefined> {
+    const stream = await this.#writer.find(name);
+    if (stream === undefined || ((await this.#writer.findTag(stream, tag))?.sequence ?? 0) > 0) return undefined;
+    const events = () =>
+      this.#tx
+        .selectFrom('tag_event')
+        .selectAll()
+        .where('repository_id', '=', stream.id)
+        .where('tag', '=', tag as Tag)
+        .orderBy('sequence', 'desc')
+        .limit(1);
+    const deletion = await events().executeTakeFirst();
+    if (deletion?.cause !== 'delete') return undefined;
+    const last = await events().where('sequence', '<', deletion.sequence).where('shown', '=', 1).executeTakeFirst();
+    const earlier = await events()
+      .where('sequence', '<', deletion.sequence)
+      .where('cause', '=', 'delete')
+      .executeTakeFirst();
+    if (last === undefined || (earlier !== undefined && last.sequence < earlier.sequence)) return undefined;
+    return {
+      deletion: toTagEvent(deletion),
+      last: toTagEvent(last),
+      firstSequence: (earlier?.sequence ?? 0) + 1,
+    };
+  }
+
+  findLinkedImages(name: RepositoryName, prefix: string): Promise<readonly Digest[]> {
+    return findLinkedImages(this.#tx, name, prefix);
+  }
+
+  async isLinked(name: RepositoryName, image: Digest): Promise<boolean> {
+    const stream = await this.#writer.find(name);
+    return stream !== undefined && this.#writer.isLinked(stream, image);
+  }
+
+  createStream(
+    name: RepositoryName,
+    of: { readonly metadata: OwnMetadata; readonly spec: JsonBody },
+  ): Promise<StreamShell> {
+    return this.#writer.create(name, of);
+  }
+
+  async replaceStream(
+    name: RepositoryName,
+    by: { readonly metadata: OwnMetadata; readonly spec: JsonBody; readonly generation: number },
+  ): Promise<void> {
+    await this.#writer.replace(await this.#stream(name), by);
+  }
+
+  async addImage(name: RepositoryName, image: NewImage): Promise<void> {
+    const stream = await this.#stream(name);
+    await insertImage(this.#tx, image, this.#writer.at);
+    await this.#tx
+      .insertInto('repository_image')
+      .values({
+        repository_id: stream.id,
+        image: image.digest,
+        subject: image.manifest.subject ?? null,
+        sparse: 1,
+        linked_at: this.#writer.at.getTime(),
+      })
+      .onConflict((conflict) => conflict.columns(['repository_id', 'image']).doNothing())
+      .execute();
+  }
+
+  async putSpecTag(name: RepositoryName, tag: string, spec: SpecTag): Promise<void> {
+    await this.#writer.putSpecTag(await this.#stream(name), tag, spec);
+  }
+
+  async removeSpecTag(name: RepositoryName, tag: string): Promise<void> {
+    await this.#writer.removeSpecTag(await this.#stream(name), tag);
+  }
+
+  async addEvent(name: RepositoryName, tag: string, event: NewTagEvent, linkFrom?: RepositoryName): Promise<boolean> {
+    const stream = await this.#stream(name);
+    if (linkFrom !== undefined && event.image !== undefined) {
+      await this.#writer.link(stream, await this.#stream(linkFrom), event.image);
+    }
+    return this.#writer.addEvent(stream, tag, event);
+  }
+
+  async extendLife(name: RepositoryName, tag: string, firstSequence: number): Promise<void> {
+    await this.#writer.extendLife(await this.#stream(name), tag, firstSequence);
+  }
+
+  async keepEvents(name: RepositoryName, tag: string, sequences: readonly number[], by: TagRemover): Promise<void> {
+    await this.#writer.keepEvents(await this.#stream(name), tag, sequences, by);
+  }
+
+  async setConditions(name: RepositoryName, tag: string, conditions: readonly JsonBody[]): Promise<void> {
+    await this.#writer.setConditions(await this.#stream(name), tag, conditions);
+  }
+
+  async removeTag(name: RepositoryName, tag: string, by: TagRemover): Promise<boolean> {
+    return this.#writer.removeTag(await this.#stream(name), tag, by);
+  }
+
+  async removeStream(name: RepositoryName): Promise<void> {
+    await this.#writer.remove(await this.#stream(name));
+  }
+
+  async #stream(name: RepositoryName): Promise<StreamShell> {
+    const stream = await this.#writer.find(name);
+    if (stream === undefined) throw new Error(`there is no stream ${name} to be changed`);
+    return stream;
+  }
+}
+
+/** Nobody needs to be told of more that a prefix could mean. */
+const imagesAtOnce = 10;

@@ -1,0 +1,137 @@
+import { timestamp } from '../kube/object-meta.js';
+import type { ObjectMeta } from '../metadata/object-store.js';
+import type { ImageRecord } from '../metadata/image-store.js';
+import type { StreamShell, TagState } from '../metadata/stream-store.js';
+import type { TagEvent } from '../metadata/tag-history.js';
+import type { RepositoryName } from '../oci/repository-name.js';
+import { imageObjectOf } from './image-object.js';
+import {
+  pullLocation,
+  pullSpecOf,
+  shellSpecOf,
+  streamMetaOf,
+  tagEventsOf,
+  tagReferenceOf,
+  type StreamSight,
+} from './stream-view.js';
+import type { Image, ImageStreamTag, ImageTag, TagEventCondition, TagReference } from './types.js';
+
+/**
+ * The pull spec that others are told: with the policy `Local` an image is pulled from this registry, wherever it came from.
+ */
+function resolvedPullSpec(
+  repository: RepositoryName,
+  event: TagEvent,
+  wanted: TagReference | undefined,
+  sight: StreamSight,
+): string {
+  if (wanted?.referencePolicy.type === 'Local' && event.image !== undefined) {
+    return `${pullLocation(repository, sight)}@${event.image}`;
+  }
+  return pullSpecOf(repository, event, sight);
+}
+
+/** An image as it stands in another object: without its manifest and config. */
+export function embeddedImage(record: ImageRecord, reference: string): Image {
+  return imageObjectOf(
+    {
+      digest: record.digest,
+      mediaType: record.mediaType,
+      bytes: record.bytes,
+      config: record.config,
+      createdAt: record.createdAt,
+      uid: record.uid,
+      version: String(record.version),
+      ...record.metadata,
+      reference,
+      signatures: record.signatures as never,
+    },
+    { withConfig: false },
+  );
+}
+
+/** A stream and one of its tags, which has an event with an image. */
+export interface FoundTag {
+  readonly stream: StreamShell;
+  readonly tag: TagState;
+}
+
+/**
+ * A tag with its image.
+ *
+ * @param image undefined in lists, which name the image only
+ */
+export function toImageStreamTag(
+  { stream, tag }: FoundTag,
+  image: ImageRecord | undefined,
+  sight: StreamSight,
+): ImageStreamTag {
+  const wanted = tagReferenceOf(tag);
+  const event = tag.events[0]!;
+  const reference = resolvedPullSpec(stream.name, event, wanted, sight);
+  const annotations = wanted?.annotations ?? undefined;
+  return {
+    metadata: tagMeta(stream, `${streamMetaOf(stream).name}:${tag.name}`, timestamp(event.created), annotations),
+    tag: wanted ?? null,
+    generation: event.generation,
+    lookupPolicy: shellSpecOf(stream).lookupPolicy,
+    ...(tag.conditions.length > 0 && { conditions: tag.conditions as unknown as readonly TagEventCondition[] }),
+    image:
+      image === undefined
+        ? { metadata: { name: event.image ?? '' } as ObjectMeta, dockerImageReference: reference }
+        : withAnnotations(embeddedImage(image, reference), annotations),
+  };
+}
+
+function withAnnotations(image: Image, annotations: Readonly<Record<string, string>> | undefined): Image {
+  if (annotations === undefined) return image;
+  return { ...image, metadata: { ...image.metadata, annotations: { ...image.metadata.annotations, ...annotations } } };
+}
+
+/** A tag that is wanted, though nothing has come of it yet. */
+export function toPendingTag({ stream, tag }: FoundTag): ImageStreamTag {
+  const wanted = tagReferenceOf(tag);
+  const { creationTimestamp, name } = streamMetaOf(stream);
+  return {
+    metadata: tagMeta(stream, `${name}:${tag.name}`, creationTimestamp, wanted?.annotations ?? undefined),
+    tag: wanted ?? null,
+    generation: 0,
+    lookupPolicy: shellSpecOf(stream).lookupPolicy,
+    ...(tag.conditions.length > 0 && { conditions: tag.conditions as unknown as readonly TagEventCondition[] }),
+    image: { metadata: { name: '' } as ObjectMeta },
+  };
+}
+
+function tagMeta(
+  stream: StreamShell,
+  name: string,
+  creationTimestamp: string,
+  annotations: Readonly<Record<string, string>> | undefined,
+): ObjectMeta {
+  const { namespace, uid, resourceVersion, labels } = streamMetaOf(stream);
+  return {
+    name,
+    namespace: namespace!,
+    uid,
+    resourceVersion: resourceVersion!,
+    creationTimestamp,
+    ...(labels !== undefined && { labels }),
+    ...(annotations !== undefined && { annotations }),
+  };
+}
+
+/** What a tag is wanted to be and what it is, side by side. */
+export function toImageTag({ stream, tag }: FoundTag, image: ImageRecord | undefined, sight: StreamSight): ImageTag {
+  const metadata = streamMetaOf(stream);
+  const wanted = tagReferenceOf(tag);
+  const [event] = tag.events;
+  return {
+    metadata: { ...metadata, name: `${metadata.name}:${tag.name}` },
+    spec: wanted ?? null,
+    status: tagEventsOf(stream.name, tag, sight) ?? null,
+    image:
+      image === undefined || event === undefined
+        ? null
+        : embeddedImage(image, resolvedPullSpec(stream.name, event, wanted, sight)),
+  };
+}
