@@ -314,8 +314,8 @@ export function loadConfig(file: ConfigFile, environment: Readonly<Record<string
   const problems: string[] = [];
   const known = new Map(configEntries.map((entry) => [entry.variable, entry]));
   for (const [variable, text] of Object.entries(environment)) {
-    // Tests of the project have variables of their own under WEIR_TEST_.
-    if (!variable.startsWith('WEIR_') || variable.startsWith('WEIR_TEST_') || text === undefined) continue;
+    // Tests of the project have variables of their own under WEIR_TEST_, and so has the client.
+    if (!variable.startsWith('WEIR_') || /^WEIR_(TEST_|SERVER$|TOKEN$)/.test(variable) || text === undefined) continue;
     const entry = known.get(variable);
     if (entry === undefined) problems.push(`${variable}: unknown variable; see "weir config list"`);
     else setPath(input, entry.path.split('.'), fromText(entry, text));

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Resource, Verb } from '../src/kube/resource.js';
 import { KyselyObjectStore } from '../src/metadata/kysely-object-store.js';
 import { addPerson, apiTokenFor, forged, serviceAccountToken, signedAgain } from './support/identities.js';
+import { emptyJson, imageManifest, type Manifest } from './support/images.js';
 import {
   admin as clusterAdmin,
   authorizationOf,
@@ -153,6 +154,7 @@ const tables: Readonly<Record<RoleName, Table>> = {
     namespaces: read,
     'projects.project.openshift.io': read,
     'imagestreams.image.openshift.io': 'get list',
+    'images.image.openshift.io': read,
     configmaps: read,
     events: read,
     limitranges: read,
@@ -181,6 +183,8 @@ const tables: Readonly<Record<RoleName, Table>> = {
     'projects.project.openshift.io': 'create delete get list patch update watch',
     'projectrequests.project.openshift.io': 'create list',
     'imagestreams.image.openshift.io': 'get list',
+    'images.image.openshift.io': all,
+    'imagesignatures.image.openshift.io': 'create delete',
     configmaps: all,
     events: all,
     limitranges: all,
@@ -227,6 +231,10 @@ const selfFiltered: Table = {
 /** What the bodies say that name their project. */
 const here = '<namespace>';
 
+/** The name of an image is the digest of its manifest: of one that is never stored, and of one that is there to be signed. */
+const unstored = imageManifest(emptyJson);
+const signed = imageManifest(emptyJson, [emptyJson]);
+
 /** The least that a valid object has beside its name. */
 const bodies: Readonly<Record<string, object>> = {
   'clusterrolebindings.rbac.authorization.k8s.io': { roleRef: roleRef('view') },
@@ -235,6 +243,12 @@ const bodies: Readonly<Record<string, object>> = {
     metadata: { name: 'local:nothing-here' },
     providerName: 'local',
     providerUserName: 'nothing-here',
+  },
+  'images.image.openshift.io': imageOf(unstored),
+  'imagesignatures.image.openshift.io': {
+    metadata: { name: `${signed.digest}@nothing-here` },
+    type: 'atomic',
+    content: 'c2lnbmF0dXJl',
   },
   'trustrules.weir.dev': {
     spec: {
@@ -260,6 +274,10 @@ const bodies: Readonly<Record<string, object>> = {
   'subjectrulesreviews.authorization.openshift.io': { spec: { user: 'ada' } },
 };
 
+function imageOf({ digest, bytes }: Manifest): object {
+  return { metadata: { name: digest }, dockerImageManifest: bytes.toString() };
+}
+
 function roleRef(name: string): object {
   return { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name };
 }
@@ -278,6 +296,7 @@ let targets: ReadonlyMap<string, Target>;
 beforeAll(async () => {
   registry = await startRegistry();
   for (const project of ['team', 'other']) await registry.addProject(project);
+  await registry.api('/apis/image.openshift.io/v1/images', { method: 'POST', body: imageOf(signed) });
   const added = await Promise.all(
     Object.entries(grants).map(async ([name, grant]) => {
       const token = await registry.apiToken(await addPerson(registry, name, grant));

@@ -474,7 +474,9 @@ describe('a name that does not exist', () => {
   );
 
   test('of another program is nothing to us, nor one of the tests', () => {
-    expect(loadConfig(noFile, { PATH: '/bin', WEIRD: 'x', WEIR_TEST_X: 'y' }).logLevel).toBe('info');
+    expect(
+      loadConfig(noFile, { PATH: '/bin', WEIRD: 'x', WEIR_TEST_X: 'y', WEIR_TOKEN: 't', WEIR_SERVER: 's' }).logLevel,
+    ).toBe('info');
   });
 });
 

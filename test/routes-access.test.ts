@@ -20,6 +20,7 @@ const grants = {
   editor: { role: 'registry-editor', namespace: 'team' },
   // The user `admin` is that of the whole registry.
   'project-admin': { role: 'admin', namespace: 'team' },
+  signer: { role: 'system:image-signer', namespace: 'team' },
   pruner: { role: 'system:image-pruner' },
   'cluster-reader': { role: 'cluster-reader' },
 } as const;
@@ -54,6 +55,7 @@ const needs = {
       'builder',
       'editor',
       'project-admin',
+      'signer',
       'cluster-reader',
       'cluster-admin',
       'a token to pull',
@@ -62,11 +64,44 @@ const needs = {
   },
   'to push': {
     allowed: ['pusher', 'builder', 'editor', 'project-admin', 'cluster-admin'],
-    403: ['outsider', 'viewer', 'puller', 'pruner', 'cluster-reader'],
+    403: ['outsider', 'viewer', 'puller', 'signer', 'pruner', 'cluster-reader'],
   },
   'to delete': {
     allowed: ['editor', 'project-admin', 'pruner', 'cluster-admin'],
-    403: ['outsider', 'viewer', 'puller', 'pusher', 'builder', 'cluster-reader'],
+    403: ['outsider', 'viewer', 'puller', 'pusher', 'builder', 'signer', 'cluster-reader'],
+  },
+  // The editor, whose tokens these are, may not.
+  'to sign': {
+    allowed: ['signer', 'cluster-admin'],
+    403: [
+      'outsider',
+      'viewer',
+      'puller',
+      'pusher',
+      'builder',
+      'editor',
+      'project-admin',
+      'pruner',
+      'cluster-reader',
+      'a token to pull',
+      'a token of another scope',
+    ],
+  },
+  'to prune': {
+    allowed: ['pruner', 'cluster-admin'],
+    403: [
+      'outsider',
+      'viewer',
+      'puller',
+      'pusher',
+      'builder',
+      'editor',
+      'project-admin',
+      'signer',
+      'cluster-reader',
+      'a token to pull',
+      'a token of another scope',
+    ],
   },
   'to list repositories': { allowed: people },
   'to read metrics': {
@@ -79,6 +114,7 @@ const needs = {
       'builder',
       'editor',
       'project-admin',
+      'signer',
       'pruner',
       'a token to pull',
       'a token of another scope',
@@ -311,6 +347,29 @@ const expectations: Readonly<Record<string, Expectation>> = {
     status: 204,
     request: async (as) => ({ path: await session(as) }),
   },
+  'GET /extensions/v2/*name/signatures/:digest': {
+    needs: 'to pull',
+    status: 200,
+    request: () => ({ path: `/extensions/v2/team/app/signatures/${image.digest}` }),
+  },
+  'PUT /extensions/v2/*name/signatures/:digest': {
+    needs: 'to sign',
+    status: 201,
+    request: () => {
+      const text = freshText();
+      const signature = {
+        schemaVersion: 2,
+        name: `${image.digest}@${text}`,
+        content: Buffer.from(text).toString('base64'),
+      };
+      return { path: `/extensions/v2/team/app/signatures/${image.digest}`, body: JSON.stringify(signature) };
+    },
+  },
+  'DELETE /admin/blobs/:digest': {
+    needs: 'to prune',
+    status: 204,
+    request: async () => ({ path: `/admin/blobs/${(await pushBlob(registry, 'team/app', freshText())).digest}` }),
+  },
 };
 
 function routes(): string[] {
@@ -381,6 +440,7 @@ describe('the list of repositories', () => {
     { identity: 'puller', seen: ['openshift/tools'] },
     { identity: 'pusher', seen: ['openshift/tools'] },
     { identity: 'builder', seen: ['openshift/tools'] },
+    { identity: 'signer', seen: ['openshift/tools'] },
     { identity: 'editor', seen: own },
     { identity: 'project-admin', seen: own },
     { identity: 'pruner', seen: all },
@@ -441,6 +501,7 @@ describe('the first push to a repository of a project', () => {
     { identity: 'builder', answers: [201, 201] },
     { identity: 'editor', answers: [201, 201] },
     { identity: 'project-admin', answers: [201, 201] },
+    { identity: 'signer', answers: [403, 403] },
     { identity: 'pruner', answers: [403, 403] },
     { identity: 'cluster-reader', answers: [403, 403] },
     { identity: 'cluster-admin', answers: [201, 201] },

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { pino } from 'pino';
-import { startRegistry, type RunningRegistry } from '../serve.js';
+import type { RunningRegistry } from '../serve.js';
 import { configOf } from './config-of.js';
 import { exitCodes } from './exit-codes.js';
 import { welcome } from './welcome.js';
@@ -17,6 +17,8 @@ Exit codes: 0 stopped, 1 failure, 2 configuration not valid, 4 stopped with requ
     )
     .action(async (_options, command: Command) => {
       const config = configOf(command);
+      // The whole server takes a second to load, which the other commands have no need of.
+      const { startRegistry } = await import('../serve.js');
       const log = pino(
         { level: config.logLevel, base: null },
         // Collected and written in the background: a log line must not hold up an answer.

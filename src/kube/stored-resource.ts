@@ -307,13 +307,18 @@ interface Position {
   readonly name: string;
 }
 
-/** Reads pages until enough objects match. A later page has the version of the first: a watch from there misses nothing. */
+/**
+ * Reads pages until enough objects match. A later page has the version of the first: a watch from there misses nothing.
+ *
+ * @param isEnough asked after each object that was looked at: whether the list ends there, however many were asked for
+ */
 export async function listPaged(
   query: ListQuery,
   read: (
     after: { readonly namespace: string; readonly name: string } | undefined,
     limit: number,
   ) => Promise<{ readonly objects: readonly ApiObject[]; readonly version: number; readonly isLast: boolean }>,
+  isEnough: () => boolean = () => false,
 ): Promise<ObjectList> {
   const from = query.continue === undefined ? undefined : parsePosition(query.continue);
   const wanted = query.limit ?? Infinity;
@@ -327,7 +332,7 @@ export async function listPaged(
     for (const [index, object] of page.objects.entries()) {
       after = { namespace: object.metadata.namespace ?? '', name: object.metadata.name };
       if (query.matches(object)) items.push(object);
-      if (items.length < wanted) continue;
+      if (items.length < wanted && !isEnough()) continue;
       const isLast = page.isLast && index === page.objects.length - 1;
       return { items, resourceVersion: version, continue: isLast ? undefined : writePosition({ version, ...after }) };
     }

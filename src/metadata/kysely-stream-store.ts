@@ -29,7 +29,7 @@ import type {
   TagState,
 } from './stream-store.js';
 import { StreamWriter } from './stream-writer.js';
-import type { NewTagEvent, TagEvent } from './tag-history.js';
+import type { GlobSet, NewTagEvent, TagEvent } from './tag-history.js';
 
 /** Ends a transaction that was only to be tried. */
 class TriedOut extends Error {
@@ -449,19 +449,7 @@ export class KyselyStreamStore implements StreamStore {
       )
       .$if(state === 'scheduled', (query) => query.where('tag.scheduled', '=', 1))
       .$if(state === 'failing', (query) => query.where('tag.conditions', 'is not', null))
-      .$if(within !== undefined, (query) =>
-        query.where((where) =>
-          where.or([
-            sql<boolean>`1 = 0`,
-            ...within!.map(({ included, excluded }) =>
-              where.and([
-                where.or([sql<boolean>`1 = 0`, ...included.map(matchesGlob)]),
-                ...excluded.map((glob) => where.not(matchesGlob(glob))),
-              ]),
-            ),
-          ]),
-        ),
-      );
+      .$if(within !== undefined, (query) => query.where(isWithin(within!)));
   }
 
   /** All tags are counted as they come and go; what is filtered is counted when it is asked for. */
@@ -518,6 +506,14 @@ function matchesGlob(glob: string) {
   const [prefix] = glob.split(/[*?]/, 1) as [string];
   // The range lets an index find what begins like the glob.
   return sql<boolean>`(tag.name >= ${prefix} and tag.name < ${prefix + highest} and tag.name glob ${glob.replaceAll('[', '[[]')})`;
+}
+
+/** Tags in one of the sets. */
+function isWithin(sets: readonly GlobSet[]) {
+  const anyOf = (globs: readonly string[]) =>
+    sql<boolean>`(${sql.join([sql`1 = 0`, ...globs.map(matchesGlob)], sql` or `)})`;
+  const each = sets.map(({ included, excluded }) => sql<boolean>`(${anyOf(included)} and not ${anyOf(excluded)})`);
+  return sql<boolean>`(${sql.join([sql`1 = 0`, ...each], sql` or `)})`;
 }
 
 async function findLinkedImages(db: Kysely<Schema>, name: RepositoryName, prefix: string): Promise<readonly Digest[]> {
@@ -631,6 +627,20 @@ class TransactionalEdit implements StreamEdit {
   async listFollowers(name: RepositoryName, tag: string): Promise<readonly string[]> {
     const stream = await this.#writer.find(name);
     return stream === undefined ? [] : this.#writer.listFollowers(stream, tag);
+  }
+
+  async findTagWithin(name: RepositoryName, sets: readonly GlobSet[]): Promise<string | undefined> {
+    const stream = await this.#writer.find(name);
+    if (stream === undefined || sets.length === 0) return undefined;
+    const row = await this.#tx
+      .selectFrom('tag')
+      .select('name')
+      .where('repository_id', '=', stream.id)
+      .where('sequence', '>', 0)
+      .where(isWithin(sets))
+      .limit(1)
+      .executeTakeFirst();
+    return row?.name;
   }
 
   async isTagged(name: RepositoryName, image: Digest): Promise<boolean> {

@@ -192,6 +192,9 @@ export interface StreamEdit {
   /** The tags of the stream that follow this one. */
   listFollowers(name: RepositoryName, tag: string): Promise<readonly string[]>;
 
+  /** A tag in one of the sets to which something has happened; undefined when there is none. */
+  findTagWithin(name: RepositoryName, sets: readonly GlobSet[]): Promise<string | undefined>;
+
   /** Whether a tag of the stream points at an image. */
   isTagged(name: RepositoryName, image: Digest): Promise<boolean>;
 

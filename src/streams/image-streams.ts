@@ -173,10 +173,8 @@ export class ImageStreamStorage implements ResourceStorage {
       if (stream === undefined) throw notFound(streamNames, name);
       const metadata = streamMetaOf(stream);
       checkPreconditions(streamNames, { metadata }, options);
-      for (const tag of await edit.listTags(repository, 0)) {
-        const rule = tag.sequence > 0 ? rules.guard(repository, tag.name) : undefined;
-        if (rule !== undefined) throw new TagProtectedError(repository, tag.name, rule);
-      }
+      const kept = await edit.findTagWithin(repository, rules.protectedTags(repository));
+      if (kept !== undefined) throw new TagProtectedError(repository, kept, rules.guard(repository, kept) ?? '');
       if ((stream.metadata.finalizers ?? []).length === 0) {
         await edit.removeStream(repository);
         return { metadata };

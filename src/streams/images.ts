@@ -92,26 +92,30 @@ export class ImageStorage implements ResourceStorage {
       return { items, resourceVersion: String(version) };
     }
     const sizes = new Map<string, number>();
-    const wanted = query.limit ?? Infinity;
-    const items: ApiObject[] = [];
     let bytes = 0;
-    let page: ObjectList | undefined;
-    do {
-      const limit = Math.min(wanted - items.length, readAtOnce);
-      const from = page === undefined ? query.continue : page.continue;
-      page = await listPaged({ ...query, limit, continue: from }, async (after, atMost) => {
-        const read = await images.list(after?.name, Math.min(atMost, readAtOnce));
+    const page = await listPaged(
+      {
+        ...query,
+        matches: (object) => {
+          const isMatch = query.matches(object);
+          if (isMatch) bytes += sizes.get(object.metadata.name) ?? 0;
+          return isMatch;
+        },
+      },
+      async (after, limit) => {
+        const read = await images.list(after?.name, Math.min(limit, readAtOnce));
+        sizes.clear();
         for (const record of read.images) sizes.set(record.digest, sizeOf(record));
         return { objects: read.images.map((record) => toImage(record, call)), version, isLast: read.isLast };
-      });
-      items.push(...page.items);
-      for (const { metadata } of page.items) bytes += sizes.get(metadata.name) ?? 0;
-      sizes.clear();
-    } while (page.continue !== undefined && items.length < wanted && bytes < maxListBytes);
+      },
+      () => bytes >= maxListBytes,
+    );
     if (page.continue !== undefined && query.limit === undefined) {
-      call.warn(`the list ends after ${items.length} images; list with a limit, and go on with its continue token`);
+      call.warn(
+        `the list ends after ${page.items.length} images; list with a limit, and go on with its continue token`,
+      );
     }
-    return { items, resourceVersion: page.resourceVersion, continue: page.continue };
+    return page;
   };
 
   readonly create = async (call: Call, sent: ApiObject, { dryRun }: WriteOptions): Promise<ApiObject> => {

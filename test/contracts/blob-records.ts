@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { BlobRecords } from '../../src/metadata/blob-records.js';
 import { KyselyBlobRecords } from '../../src/metadata/kysely-blob-records.js';
 import { KyselyRepositoryStore } from '../../src/metadata/kysely-repository-store.js';
+import { KyselyStreamStore } from '../../src/metadata/kysely-stream-store.js';
 import { KyselyUploadRecords } from '../../src/metadata/kysely-upload-records.js';
 import type { RepositoryStore } from '../../src/metadata/repository-store.js';
 import type { Database } from '../../src/metadata/schema.js';
@@ -199,6 +200,46 @@ export function blobRecordsContract(name: string, openDatabase: () => Promise<Da
         await blobs.addBlob(app, { digest, size: 5, location: 'at/again' }, 'upload', later);
         expect(await blobs.listDiscardedLocations(10)).toEqual(['at/bytes']);
         expect((await blobs.findLinkedBlob(app, digest))?.location).toBe('at/again');
+      });
+    });
+
+    describe('go from everywhere at once and', () => {
+      test('are not there any more, nor is any link to them', async () => {
+        const digest = await addBlob(app, 'bytes', later);
+        await blobs.linkBlob(other, digest, later);
+        expect(await blobs.unlinkEverywhere(digest)).toEqual({ kind: 'unlinked' });
+        for (const repository of [app, other]) expect(await blobs.findLinkedBlob(repository, digest)).toBeUndefined();
+        expect(await blobs.countBlobs()).toBe(0);
+        expect(await blobs.listDiscardedLocations(10)).toEqual(['at/bytes']);
+        expect(await blobs.collectLinks(later, 10)).toBe(0);
+        expect(await blobs.unlinkEverywhere(digest)).toEqual({ kind: 'absent' });
+      });
+
+      test('stay while an image of any repository refers to them', async () => {
+        const digest = await addBlob(app, 'bytes');
+        await blobs.linkBlob(other, digest, later);
+        const image = imagePush({ repository: other, layers: [digest] });
+        await repositories.putManifest(image);
+        expect(await blobs.unlinkEverywhere(digest)).toEqual({ kind: 'referenced', by: image.digest });
+        expect(await blobs.findLinkedBlob(app, digest)).toBeDefined();
+        await repositories.deleteManifest(other, image.digest, by('ada'), now);
+        expect(await blobs.unlinkEverywhere(digest)).toEqual({ kind: 'unlinked' });
+      });
+
+      test('do not mind an image of a repository that was removed', async () => {
+        const digest = await addBlob(app, 'bytes');
+        await repositories.putManifest(imagePush({ layers: [digest] }));
+        await new KyselyStreamStore(db, () => now).edit((edit) => edit.removeStream(app));
+        expect(await blobs.unlinkEverywhere(digest)).toEqual({ kind: 'unlinked' });
+        while ((await new KyselyStreamStore(db).removeLeftovers(10)) > 0);
+        expect(await blobs.listDiscardedLocations(10)).toEqual(['at/bytes']);
+      });
+
+      test('are not mistaken for a manifest, which is no blob', async () => {
+        const child = imagePush();
+        await repositories.putManifest(child);
+        await repositories.putManifest(indexPush([{ digest: child.digest, mediaType: child.manifest.mediaType }]));
+        expect(await blobs.unlinkEverywhere(child.digest)).toEqual({ kind: 'absent' });
       });
     });
 

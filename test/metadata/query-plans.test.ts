@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { CompiledQuery, createQueryId, type KyselyPlugin, type RootOperationNode } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { KyselyBlobRecords } from '../../src/metadata/kysely-blob-records.js';
+import { KyselyImageStore } from '../../src/metadata/kysely-image-store.js';
 import { KyselyRepositoryStore } from '../../src/metadata/kysely-repository-store.js';
 import { KyselyUploadRecords } from '../../src/metadata/kysely-upload-records.js';
 import { KyselyUserRecords } from '../../src/metadata/kysely-user-records.js';
@@ -12,6 +13,7 @@ import { openSqlite } from '../../src/metadata/sqlite.js';
 import { digestOf } from '../../src/oci/digest.js';
 import { parseTag } from '../../src/oci/reference.js';
 import { addProjects } from '../support/projects.js';
+import { signature } from '../contracts/image-store.js';
 import { app, by, imagePush, indexPush, other } from '../contracts/pushes.js';
 
 const now = new Date('2026-01-01T00:00:00Z');
@@ -21,6 +23,7 @@ const page = { last: 'a', limit: 10 };
 interface Stores {
   readonly repositories: KyselyRepositoryStore;
   readonly blobs: KyselyBlobRecords;
+  readonly images: KyselyImageStore;
   readonly uploads: KyselyUploadRecords;
   readonly users: KyselyUserRecords;
 }
@@ -36,6 +39,8 @@ interface Lookup {
 }
 
 const image = imagePush({ layers: [digest], tags: ['v1'] });
+const untagged = imagePush({ name: 'untagged', layers: [digest] });
+const unsummarized = imagePush({ name: 'unsummarized', tags: ['old'] });
 
 /** What requests wait for, and what the collector does beside them. */
 const lookups: readonly Lookup[] = [
@@ -62,6 +67,21 @@ const lookups: readonly Lookup[] = [
   { name: 'a blob that is put off', run: ({ blobs }) => blobs.postponeCollection(app, digest, now) },
   { name: 'the deletion of a blob', run: ({ blobs }) => blobs.unlinkBlob(other, digestOf('other')) },
   { name: 'the deletion of a blob that is needed', run: ({ blobs }) => blobs.unlinkBlob(app, digest) },
+  { name: 'the deletion of a blob everywhere', run: ({ blobs }) => blobs.unlinkEverywhere(digestOf('other')) },
+  { name: 'the deletion of a blob everywhere that is needed', run: ({ blobs }) => blobs.unlinkEverywhere(digest) },
+  { name: 'an image object', run: ({ images }) => images.find(image.digest) },
+  { name: 'a page of image objects', run: ({ images }) => images.list('sha256:', 10) },
+  { name: 'signatures of an image', run: ({ images }) => images.listSignatures(image.digest) },
+  { name: 'a new signature', run: ({ images }) => images.addSignature(image.digest, signature(image.digest, 'new')) },
+  { name: 'the removal of a signature', run: ({ images }) => images.removeSignature(image.digest, 'old') },
+  { name: 'the removal of an image', run: ({ images }) => images.remove(untagged.digest, { collectAt: now }) },
+  {
+    name: 'the removal of an image that is needed',
+    run: ({ images }) => images.remove(image.digest, { collectAt: now }),
+  },
+  { name: 'a page of images without a summary', run: ({ images }) => images.listUnsummarized(digest, 10) },
+  { name: 'where the config of an image is', run: ({ images }) => images.findConfigRepository(image.digest) },
+  { name: 'a late summary', run: ({ images }) => images.putSummary(unsummarized.digest, unsummarized.summary) },
   { name: 'the links that are due', run: ({ blobs }) => blobs.collectLinks(now, 10) },
   { name: 'an upload', run: ({ uploads }) => uploads.findUpload('id') },
   { name: 'stale uploads', run: ({ uploads }) => uploads.listStaleUploads(now, 10) },
@@ -85,7 +105,8 @@ describe('the plan of', () => {
       await blobs.addBlob(repository, blob, 'none', now);
     }
     await repositories.putManifest(imagePush({ name: 'gone', tags: ['v2', 'v3'] }));
-    await repositories.putManifest(image);
+    for (const each of [image, untagged, unsummarized]) await repositories.putManifest(each);
+    await db.deleteFrom('image_summary').where('image', '=', unsummarized.digest).execute();
   });
   afterAll(async () => {
     await db.destroy();
@@ -146,6 +167,7 @@ function storesOn(db: Database): Stores {
   return {
     repositories: new KyselyRepositoryStore(db, () => now),
     blobs: new KyselyBlobRecords(db, () => now),
+    images: new KyselyImageStore(db, () => now),
     uploads: new KyselyUploadRecords(db, () => now),
     users: new KyselyUserRecords(db),
   };

@@ -1,16 +1,23 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { apiVersionOf, type Resource } from '../../src/kube/resource.js';
 import type { ApiObject } from '../../src/metadata/object-store.js';
+import { emptyJson, imageManifest, pushImage, type PushedImage } from '../support/images.js';
 import { admin, type Credentials, type TestRegistry } from '../support/registry.js';
 import { ann, ask, eve, must, pathOf, startTenants, startTimeout } from './tenants.js';
 
 const id = 'CVE-2019-16097 Harbor';
 
 let registry: TestRegistry;
+/** An image to be signed. */
+let signed: PushedImage;
 beforeAll(async () => {
   registry = await startTenants();
+  signed = await pushImage(registry, 'red/app', 'v1');
 }, startTimeout);
 afterAll(() => registry.stop());
+
+/** An image is called by the digest of its manifest. */
+const made = imageManifest(emptyJson);
 
 /** The least that each stored resource takes for an object. */
 const leasts: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
@@ -21,6 +28,8 @@ const leasts: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   'v1/resourcequotas': { spec: { hard: { pods: '1' } } },
   'v1/secrets': {},
   'v1/serviceaccounts': {},
+  'image.openshift.io/v1/images': { dockerImageManifest: made.bytes.toString() },
+  'image.openshift.io/v1/imagesignatures': { type: 'atomic', content: 'c2lnbmF0dXJl' },
   'oauth.openshift.io/v1/oauthclients': { secret: 'a-secret-of-a-client' },
   'project.openshift.io/v1/projects': {},
   'project.openshift.io/v1/projectrequests': {},
@@ -96,7 +105,11 @@ test(`${id}: every resource that can be created is in the table`, () => {
 
 describe.each(Object.keys(leasts))(`${id}: %s`, (key) => {
   const find = () => registry.running.app.resources.find((each) => keyOf(each) === key);
-  const nameFor = (suffix: string) => (key.endsWith('/identities') ? `idp:pushy` : `pushy-${suffix}`);
+  const nameFor = (suffix: string) => {
+    if (key.endsWith('/identities')) return `idp:pushy`;
+    if (key.endsWith('/images')) return made.digest;
+    return key.endsWith('/imagesignatures') ? `${signed.digest}@pushy` : `pushy-${suffix}`;
+  };
 
   test(`${id}: creating one takes nothing that is the server’s to say`, async () => {
     const resource = find();

@@ -29,6 +29,7 @@ const maxInputLength = 64 * 1024;
 
 /** The terminal that the process was started from. */
 export function processTerminal(environment: Terminal['environment']): Terminal {
+  const dialogue = { input: process.stdin, output: process.stderr };
   return {
     environment,
     home: homedir(),
@@ -40,8 +41,8 @@ export function processTerminal(environment: Terminal['environment']): Terminal 
     note: (noted) => {
       process.stderr.write(noted);
     },
-    ask: (question) => askAt(process.stdin, question, { isShown: true }),
-    askSecret: (question) => askAt(process.stdin, question, { isShown: false }),
+    ask: (question) => askFor(dialogue, question, { isShown: true }),
+    askSecret: (question) => askFor(dialogue, question, { isShown: false }),
     readInput: async () => {
       const input = await text(process.stdin);
       if (input.length > maxInputLength) throw new UsageError(`more than ${maxInputLength} characters of input`);
@@ -50,33 +51,48 @@ export function processTerminal(environment: Terminal['environment']): Terminal 
   };
 }
 
-async function askAt(
-  input: Readable & { readonly isTTY?: boolean },
+/** Where somebody types, and where they read. */
+export interface Dialogue {
+  readonly input: Readable & { readonly isTTY?: boolean };
+  readonly output: Writable;
+}
+
+/**
+ * Asks somebody for a line.
+ *
+ * @param isShown whether what they type is to be seen
+ * @throws {UsageError} when nobody is there, or they end it without an answer
+ */
+export async function askFor(
+  { input, output }: Dialogue,
   question: string,
   { isShown }: { readonly isShown: boolean },
 ): Promise<string> {
   if (input.isTTY !== true) {
     throw new UsageError(`nobody is there to be asked "${question.trim()}"; give it on the command line or by pipe`);
   }
-  process.stderr.write(question);
+  if (!isShown) output.write(question);
   // readline shows what is typed by writing it here.
-  const nowhere = new Writable({
-    write: (_chunk, _encoding, done) => {
-      done();
-    },
-  });
-  const lines = createInterface({ input, output: isShown ? process.stderr : nowhere, terminal: true });
+  const lines = createInterface({ input, output: isShown ? output : nowhere(), terminal: true });
   const ended = new Promise<never>((_resolve, reject) => {
     lines.once('close', () => {
       reject(new UsageError('nothing was answered'));
     });
   });
   try {
-    return await Promise.race([lines.question(''), ended]);
+    return await Promise.race([lines.question(isShown ? question : ''), ended]);
   } finally {
     // Already answered or refused: what closing says is heard by nobody.
     ended.catch(() => undefined);
     lines.close();
-    if (!isShown) process.stderr.write('\n');
+    if (!isShown) output.write('\n');
   }
+}
+
+function nowhere(): Writable {
+  return new Writable({
+    write: (_chunk, _encoding, done) => {
+      done();
+    },
+  });
 }
