@@ -6,6 +6,7 @@ import { type Registry, distribution, existing, killRegistries, weir } from './r
 import type { Credentials } from './registry-client.js';
 import { findShortfalls, formatReport, toJson } from './report.js';
 import { fullSizes, quickSizes } from './rows.js';
+import { formatStreams, measureStreams, streamsShortfalls } from './streams.js';
 import { formatWatch, measureWatch, watchShortfalls } from './watch.js';
 
 /** Where the registries come from; asked only for those that take part. */
@@ -34,6 +35,11 @@ interface Options {
   readonly seconds: number;
 }
 
+interface StreamsOptions extends Options {
+  readonly streams: number;
+  readonly tags: number;
+}
+
 const ours = ['weir', 'distribution', 'docker-registry'];
 
 /**
@@ -43,7 +49,14 @@ const ours = ['weir', 'distribution', 'docker-registry'];
  * @returns exit code
  */
 export async function main(args: readonly string[], programs: Programs): Promise<number> {
-  const command = describeCommand();
+  let work: ((folder: string) => Promise<number>) | undefined;
+  const command = describeCommand().action((options: Options) => {
+    work = (folder) => run(options, programs, folder);
+  });
+  const streams = describeStreams().action(() => {
+    work = (folder) => runStreams(streams.optsWithGlobals(), programs, folder);
+  });
+  command.addCommand(streams);
   try {
     command.parse([...args], { from: 'user' });
   } catch (error) {
@@ -61,7 +74,7 @@ export async function main(args: readonly string[], programs: Programs): Promise
     fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
   });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
-  return run(options, programs, folder);
+  return work!(folder);
 }
 
 async function run(options: Options, programs: Programs, folder: string): Promise<number> {
@@ -91,6 +104,22 @@ async function runWatch(clients: number, options: Options, programs: Programs, f
   await registry.stop();
   process.stdout.write(`\n${formatWatch(result)}\n`);
   const shortfalls = watchShortfalls(result);
+  if (shortfalls.length > 0) process.stdout.write(`\nWhere Weir falls short:\n  ${shortfalls.join('\n  ')}\n`);
+  return options.check && shortfalls.length > 0 ? 1 : 0;
+}
+
+/** Weir alone, with much in it and with next to nothing. */
+async function runStreams(options: StreamsOptions, programs: Programs, folder: string): Promise<number> {
+  programs.buildWeir();
+  const registry = weir(programs.checkout, profileOptions(options));
+  const only = options.only?.toLowerCase();
+  const wants = (row: string): boolean => only === undefined || row.toLowerCase().includes(only);
+  const { streams, tags, rounds } = options;
+  const result = await measureStreams(registry, { streams, tags, rounds, wants }, folder, say);
+  if (result.rows.length === 0) throw new Error(`no row has "${options.only ?? ''}" in its name`);
+  process.stdout.write(`\n${formatStreams(result)}\n`);
+  if (options.json !== undefined) fs.writeFileSync(options.json, `${JSON.stringify(result, undefined, 2)}\n`);
+  const shortfalls = streamsShortfalls(result);
   if (shortfalls.length > 0) process.stdout.write(`\nWhere Weir falls short:\n  ${shortfalls.join('\n  ')}\n`);
   return options.check && shortfalls.length > 0 ? 1 : 0;
 }
@@ -149,6 +178,7 @@ function describeCommand(): Command {
         '  npm run bench -- --quick                                 does it work?',
         '  npm run bench -- --only pull --rounds 3                  the rows about pulling',
         '  npm run bench -- --watch 1000                            a thousand clients watch the API',
+        '  npm run bench -- streams                                 100,000 image streams',
         '  npm run bench -- --check --json result.json              for a build server',
         '  npm run bench -- --against http://127.0.0.1:8080 --user me:secret',
         '',
@@ -157,6 +187,18 @@ function describeCommand(): Command {
         '  npm run bench -- --only HEAD --rounds 1 --without docker-registry --profile .cache/profile',
       ].join('\n'),
     )
+    .exitOverride();
+}
+
+function describeStreams(): Command {
+  return new Command('streams')
+    .description(
+      'Instead: how fast the requests for image streams are when there are many, and some very big ones, beside a\n' +
+        'registry with next to nothing. --rounds, --only, --json, --check, --dir and --profile count here too.\n' +
+        'A full run takes about five minutes, and 5 GB of disk.',
+    )
+    .option('--streams <n>', 'how many there are', parsePositive, 100_000)
+    .option('--tags <n>', 'how many tags each has', parsePositive, 10)
     .exitOverride();
 }
 

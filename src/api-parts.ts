@@ -35,6 +35,7 @@ import { serviceAccountResource } from './projects/service-accounts.js';
 import { workloadResources } from './projects/workloads.js';
 import { imageSignatureResource } from './streams/image-signatures.js';
 import { imageResource } from './streams/images.js';
+import type { StreamLimits } from './streams/stream-limits.js';
 import { streamResources } from './streams/stream-resources.js';
 import { tagPolicyResource, type TagPolicies } from './streams/tag-policies.js';
 
@@ -46,6 +47,7 @@ export interface ApiPartsOptions {
   readonly streams: StreamStore;
   readonly images: ImageStore;
   readonly tagPolicies: TagPolicies;
+  readonly streamLimits: StreamLimits;
   readonly users: UserRecords;
   readonly auditRecords: AuditRecords;
   readonly policy: AccessPolicy;
@@ -101,6 +103,7 @@ export async function makeApiParts(options: ApiPartsOptions): Promise<ApiParts> 
       images: options.images,
       objects: store,
       findRules: options.tagPolicies.find,
+      limits: options.streamLimits,
       secrets: new SecretReader(store, box),
       publicUrl: config.publicUrl,
       maxItems: config.history.shownEvents,

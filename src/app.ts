@@ -54,6 +54,7 @@ import type { Metrics } from './metrics.js';
 import { operationsRoutes } from './operations-routes.js';
 import { requestLog } from './request-log.js';
 import { StreamLeftovers } from './streams/stream-leftovers.js';
+import { pushLimitsOf, quotaRefusal, StreamLimits } from './streams/stream-limits.js';
 import { TagPolicies } from './streams/tag-policies.js';
 
 /** What the application stands on. */
@@ -132,6 +133,7 @@ export async function createApp({ config, version, db, store, log, metrics, stop
   const authenticator = new Authenticator({ passwords, registryTokens: tokens, serviceAccountTokens, identities });
   const policy = new AccessPolicy(objects);
   const tagPolicies = new TagPolicies(objects);
+  const streamLimits = new StreamLimits(objects);
 
   const { resources, projects, removal, accountSecrets, keyless, resealSecrets, ensureProjects } = await makeApiParts({
     config,
@@ -140,6 +142,7 @@ export async function createApp({ config, version, db, store, log, metrics, stop
     streams,
     images,
     tagPolicies,
+    streamLimits,
     users,
     auditRecords,
     policy,
@@ -158,6 +161,10 @@ export async function createApp({ config, version, db, store, log, metrics, stop
       mayCreateProject: (principal, project) => projects.mayCreateForPush(principal, project),
       createProject: async (principal, project) => {
         await projects.createForPush(principal, project);
+      },
+      refuseRepository: async (project) => {
+        const limit = await streamLimits.of(project);
+        return limit.quotas.length === 0 ? undefined : quotaRefusal(await streams.countStreams(project), limit);
       },
     },
     { anonymousPull: config.anonymous.pull },
@@ -186,6 +193,7 @@ export async function createApp({ config, version, db, store, log, metrics, stop
         store: repositories,
         configs,
         findRules: tagPolicies.find,
+        findLimits: (project) => pushLimitsOf(streamLimits, project),
         sparse: config.policy.sparse,
         graceMs,
       }),

@@ -68,6 +68,7 @@ export class RegistryAccess {
       if (verdict === 'project-unknown') {
         throw new OciError('NAME_UNKNOWN', { project: projectOf(repository), expected: 'a project that exists' });
       }
+      if (typeof verdict === 'object') throw new OciError('DENIED', verdict.refused);
       this.#check(ctx, principal, { allowed: verdict === 'allowed', covered, scope });
     } else {
       this.#check(ctx, principal, {

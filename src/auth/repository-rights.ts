@@ -14,10 +14,12 @@ export interface PushTargets {
   readonly mayCreateProject: (principal: Principal, project: string) => Promise<boolean>;
   /** Makes the project, if they may and it is still not there. */
   readonly createProject: (principal: Principal, project: string) => Promise<void>;
+  /** Why a project takes no further repository; undefined when it does. */
+  readonly refuseRepository: (project: string) => Promise<string | undefined>;
 }
 
 /** What stands between somebody and an action: nothing, a missing right, or a missing project. */
-export type PushVerdict = 'allowed' | 'denied' | 'project-unknown';
+export type PushVerdict = 'allowed' | 'denied' | 'project-unknown' | { readonly refused: string };
 
 /** What roles let people do in repositories. Narrowing by a token comes on top. */
 export class RepositoryRights {
@@ -70,7 +72,9 @@ export class RepositoryRights {
       await this.#targets.createProject(principal, project);
     }
     const mayPush = await this.may(principal, 'push', repository);
-    return mayPush && (await this.#policy.allows(principal, createRequest(repository))) ? 'allowed' : 'denied';
+    if (!mayPush || !(await this.#policy.allows(principal, createRequest(repository)))) return 'denied';
+    const refused = await this.#targets.refuseRepository(project);
+    return refused === undefined ? 'allowed' : { refused };
   }
 
   /** The projects whose repositories somebody may list; undefined when it is all of them. */

@@ -1,7 +1,7 @@
 import type { Context, Next } from 'koa';
 import { BodyTooLargeError, stopReading } from '../http.js';
 import { ProjectUnavailableError } from '../metadata/repository-rows.js';
-import { TagProtectedError } from '../metadata/tag-history.js';
+import { StreamLimitError, TagProtectedError } from '../metadata/tag-history.js';
 import { OciError } from '../oci/errors.js';
 
 /** Answers every OciError in the spec's error form; what is no OciError is somebody else's to answer. */
@@ -32,6 +32,7 @@ function toOciError(error: unknown): OciError | undefined {
     const { repository, tag, rule } = error;
     return new OciError('DENIED', { repository, tag, rule, reason: error.message }, { cause: error });
   }
+  if (error instanceof StreamLimitError) return new OciError('DENIED', error.message, { cause: error });
   if (error instanceof BodyTooLargeError) {
     return new OciError('SIZE_INVALID', 'the body is larger than the registry takes', { status: 413 });
   }

@@ -1,6 +1,6 @@
 import { actorOf, type Principal } from '../auth/principal.js';
 import type { RepositoryStore, StoredManifest, TagRemoval } from '../metadata/repository-store.js';
-import type { FindTagRules, TagEventCause } from '../metadata/tag-history.js';
+import { StreamLimitError, type FindTagRules, type TagEventCause } from '../metadata/tag-history.js';
 import { digestAlgorithm, digestOf, type Digest } from '../oci/digest.js';
 import { OciError } from '../oci/errors.js';
 import { summarizeImage } from '../oci/image-config.js';
@@ -37,15 +37,32 @@ export interface PushedManifest {
   readonly subject: Digest | undefined;
 }
 
+/** What a project limits of its images; each says why not, or nothing. */
+export interface PushLimits {
+  /** @param size bytes of config and layers */
+  readonly refuseSize: (size: number) => string | undefined;
+  /** Left out when their number is not limited. @param count different images in the history of a repository's tags */
+  readonly refuseImages?: (count: number) => string | undefined;
+}
+
+/** Finds the limits of a project. */
+export type FindPushLimits = (project: string) => Promise<PushLimits>;
+
 /** What the service works with. */
 export interface ManifestServiceOptions {
   readonly store: RepositoryStore;
   readonly configs: ConfigReader;
   readonly findRules: FindTagRules;
+  readonly findLimits: FindPushLimits;
   readonly sparse: SparsePolicy;
   /** How long a blob that nothing refers to is kept. */
   readonly graceMs: number;
   readonly now?: () => Date;
+}
+
+/** @throws {StreamLimitError} */
+function refuse(why: string | undefined): void {
+  if (why !== undefined) throw new StreamLimitError(why);
 }
 
 /** Manifests and the tags on them: OCI Distribution Spec end-3, end-7 and end-9. */
@@ -53,14 +70,16 @@ export class ManifestService {
   readonly #store: RepositoryStore;
   readonly #configs: ConfigReader;
   readonly #findRules: FindTagRules;
+  readonly #findLimits: FindPushLimits;
   readonly #sparse: SparsePolicy;
   readonly #graceMs: number;
   readonly #now: () => Date;
 
-  constructor({ store, configs, findRules, sparse, graceMs, now }: ManifestServiceOptions) {
+  constructor({ store, configs, findRules, findLimits, sparse, graceMs, now }: ManifestServiceOptions) {
     this.#store = store;
     this.#configs = configs;
     this.#findRules = findRules;
+    this.#findLimits = findLimits;
     this.#sparse = sparse;
     this.#graceMs = graceMs;
     this.#now = now ?? (() => new Date());
@@ -80,6 +99,7 @@ export class ManifestService {
    * @throws {OciError} MANIFEST_INVALID; DIGEST_INVALID when the bytes are not what the digest names;
    * MANIFEST_BLOB_UNKNOWN when the repository lacks what the manifest refers to; DENIED when the project wants a reason
    * @throws {TagProtectedError}
+   * @throws {StreamLimitError}
    */
   async put({ repository, reference, tags: further, bytes, contentType, by }: ManifestUpload): Promise<PushedManifest> {
     const digest = digestOf(bytes, reference.kind === 'digest' ? digestAlgorithm(reference.digest) : 'sha256');
@@ -91,6 +111,9 @@ export class ManifestService {
     const rules = await this.#rulesFor(repository, tags.length > 0 ? 'push' : undefined, by);
     const keepEvents = rules.keepEvents?.(repository);
     const config = await this.#configs.read(repository, manifest);
+    const summary = summarizeImage(bytes, manifest, config);
+    const limits = await this.#findLimits(projectOf(repository));
+    refuse(limits.refuseSize(summary.totalSize));
     const result = await this.#store.putManifest({
       repository,
       digest,
@@ -98,11 +121,16 @@ export class ManifestService {
       manifest,
       tags,
       sparse: this.#sparse.includes(manifest.isIndex ? 'indexes' : 'images'),
-      summary: summarizeImage(bytes, manifest, config),
+      summary,
       actor: actorOf(by.principal),
       ...(by.reason !== undefined && { reason: by.reason }),
       guard: rules.guard,
       ...(keepEvents !== undefined && { keepEvents }),
+      ...(limits.refuseImages !== undefined && {
+        admitImages: (count: number) => {
+          refuse(limits.refuseImages?.(count));
+        },
+      }),
     });
     if (result.kind === 'missing')
       throw new OciError('MANIFEST_BLOB_UNKNOWN', { missing: result.missing.slice(0, 100) });

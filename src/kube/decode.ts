@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import type { ApiObject } from '../metadata/object-store.js';
 import { badRequest, invalid, StatusError, type StatusCause } from './errors.js';
 import { duplicateFields, unknownFields } from './field-validation.js';
-import { isDeeperThan, isJsonObject, type JsonObject, type JsonValue } from './json.js';
+import { countElements, isDeeperThan, isJsonObject, type JsonObject, type JsonValue } from './json.js';
 import { objectMetaSchema } from './object-meta.js';
 import { apiVersionOf } from './resource.js';
 
@@ -28,6 +28,10 @@ export interface DecodeOptions {
 
 /** No kind comes near it, and what is deeper would exhaust the stack. */
 const maxDepth = 500;
+/** Of all lists together: a wrong list costs something for each of its elements. */
+const maxElements = 100_000;
+/** Whoever sent so much that is wrong has enough to mend. */
+const maxIssues = 20;
 
 /** @throws {StatusError} BadRequest */
 export function parseJson(text: string): JsonValue {
@@ -47,6 +51,8 @@ export function parseJson(text: string): JsonValue {
 export function decodeObject(body: JsonValue, expected: ExpectedKind, options: DecodeOptions): ApiObject {
   if (!isJsonObject(body)) throw badRequest(`expected a JSON object of kind ${expected.kind}`);
   if (isDeeperThan(maxDepth, body)) throw badRequest(`the body is nested more than ${maxDepth} levels deep`);
+  if (countElements(body) > maxElements)
+    throw badRequest(`the lists in the body have more than ${maxElements} elements`);
   checkType(body, expected);
   const { apiVersion: _apiVersion, kind: _kind, metadata = {}, ...fields } = withoutNulls(body) as JsonObject;
   const meta = objectMetaSchema.safeParse(metadata);
@@ -54,7 +60,7 @@ export function decodeObject(body: JsonValue, expected: ExpectedKind, options: D
   const issues = [
     ...(meta.error?.issues ?? []).map((issue) => ({ ...issue, path: ['metadata', ...issue.path] })),
     ...(rest.error?.issues ?? []),
-  ];
+  ].slice(0, maxIssues);
   if (!meta.success || !rest.success) throw refused(issues, expected, metadata);
   reportFields(
     [

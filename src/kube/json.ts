@@ -71,6 +71,15 @@ export function deepEqual(a: JsonValue, b: JsonValue): boolean {
   });
 }
 
+/** How many elements the lists in a value have, together. */
+export function countElements(value: JsonValue): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  const members = isJsonArray(value) ? value : Object.values(value);
+  let count = isJsonArray(value) ? value.length : 0;
+  for (const member of members) count += countElements(member);
+  return count;
+}
+
 /** Whether arrays and objects are nested more than so many levels deep: `{"a":[]}` is deeper than 1, not than 2. */
 export function isDeeperThan(levels: number, value: JsonValue): boolean {
   if (typeof value !== 'object' || value === null) return false;

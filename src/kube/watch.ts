@@ -122,6 +122,8 @@ export interface ToldEvent {
   readonly change: Change | undefined;
 }
 
+/** Events in memory at a time: what is shown may be much more than what the log keeps. */
+const toldAtOnce = 50;
 const usualBookmarkMs = 60_000;
 const checkMs = 900;
 
@@ -142,13 +144,16 @@ export async function* watchChanges(
   while (!signal.aborted && Date.now() < until.getTime()) {
     const read = await feed.changesAfter(version, source.resource);
     if (read === undefined) throw expired(version);
-    const told: ToldEvent[] = [];
+    let told: ToldEvent[] = [];
     for (const change of read.changes) {
       if (namespace !== '' && change.object.metadata.namespace !== namespace) continue;
       const event = eventOf(change, source, matches);
       if (event === undefined || (visible !== undefined && !(await visible(event.object)))) continue;
       const object = show === undefined ? event.object : await show(event.object, event.type as Change['kind']);
       told.push({ event: { ...event, object }, change });
+      if (told.length < toldAtOnce) continue;
+      yield told;
+      told = [];
     }
     version = Math.max(version, read.through);
     if (bookmarks && Date.now() >= nextBookmark) {

@@ -77,11 +77,13 @@ export class KyselyRepositoryStore implements RepositoryStore {
         })
         .onConflict((conflict) => conflict.columns(['repository_id', 'image']).doUpdateSet({ sparse: isSparse }))
         .execute();
+      const isTold = push.tags.length === 0 || (await hasEventOf(tx, stream.id, push.digest));
       const { actor, reason, digest: image } = push;
       const event = { image, generation: stream.generation, cause: 'push', actor } as const;
       for (const tag of push.tags) {
         await writer.addEvent(stream, tag, { ...event, ...(reason !== undefined && { reason }) });
       }
+      if (!isTold && push.admitImages !== undefined) push.admitImages(await countImages(tx, stream.id));
       return { kind: 'stored' };
     });
   }
@@ -235,12 +237,9 @@ export class KyselyRepositoryStore implements RepositoryStore {
     { guard, keepEvents }: { readonly guard?: TagGuard; readonly keepEvents?: number },
     work: (tx: Transaction<Schema>, writer: StreamWriter) => Promise<Result>,
   ): Promise<Result> {
-    let isChanged = false;
-    const result = await this.#db.transaction().execute(async (tx) => {
+    const [result, isChanged] = await this.#db.transaction().execute(async (tx) => {
       const writer = new StreamWriter(tx, this.#now(), { guard, keepEvents });
-      const done = await work(tx, writer);
-      isChanged = await writer.finish();
-      return done;
+      return [await work(tx, writer), await writer.finish()] as const;
     });
     if (isChanged) this.#onChange();
     return result;
@@ -273,6 +272,29 @@ function selectByDigest(db: Database, repository: RepositoryName, digest: Digest
     .innerJoin('image', 'image.digest', 'repository_image.image')
     .where('repository.name', '=', repository)
     .where('repository_image.image', '=', digest);
+}
+
+/** Whether the history of the tags of a repository shows an image. */
+async function hasEventOf(tx: Transaction<Schema>, repositoryId: number, image: Digest): Promise<boolean> {
+  const row = await tx
+    .selectFrom('tag_event')
+    .select('image')
+    .where('repository_id', '=', repositoryId)
+    .where('image', '=', image)
+    .where('shown', '=', 1)
+    .limit(1)
+    .executeTakeFirst();
+  return row !== undefined;
+}
+
+async function countImages(tx: Transaction<Schema>, repositoryId: number): Promise<number> {
+  const { count } = await tx
+    .selectFrom('tag_event')
+    .select(({ fn }) => fn.count<number>('image').distinct().as('count'))
+    .where('repository_id', '=', repositoryId)
+    .where('shown', '=', 1)
+    .executeTakeFirstOrThrow();
+  return count;
 }
 
 /** Required references that the repository does not link. */

@@ -306,6 +306,10 @@ export class KyselyStreamStore implements StreamStore {
     return rows.map(({ image }) => image);
   }
 
+  countStreams(project: string): Promise<number> {
+    return countStreams(this.#db, project);
+  }
+
   async factsOf(images: readonly Digest[]): Promise<ReadonlyMap<Digest, ImageFacts>> {
     const facts = new Map<Digest, ImageFacts>();
     for (const batch of inBatches(new Set(images))) {
@@ -339,14 +343,13 @@ export class KyselyStreamStore implements StreamStore {
   }
 
   async edit<Result>(work: (edit: StreamEdit) => Promise<Result>, options: EditOptions = {}): Promise<Result> {
-    let isChanged = false;
     try {
-      const result = await this.#db.transaction().execute(async (tx) => {
+      const [result, isChanged] = await this.#db.transaction().execute(async (tx) => {
         const writer = new StreamWriter(tx, this.#now(), options);
         const done = await work(new TransactionalEdit(tx, writer));
-        isChanged = await writer.finish();
+        const isDone = await writer.finish();
         if (options.dryRun === true) throw new TriedOut(done);
-        return done;
+        return [done, isDone] as const;
       });
       if (isChanged) this.#onChange();
       return result;
@@ -506,6 +509,17 @@ function matchesGlob(glob: string) {
   const [prefix] = glob.split(/[*?]/, 1) as [string];
   // The range lets an index find what begins like the glob.
   return sql<boolean>`(tag.name >= ${prefix} and tag.name < ${prefix + highest} and tag.name glob ${glob.replaceAll('[', '[[]')})`;
+}
+
+async function countStreams(db: Kysely<Schema>, project: string): Promise<number> {
+  const [from, to] = projectRange(project);
+  const { count } = await db
+    .selectFrom('repository')
+    .select(({ fn }) => fn.countAll<number>().as('count'))
+    .where('name', '>=', from)
+    .where('name', '<', to)
+    .executeTakeFirstOrThrow();
+  return count;
 }
 
 /** Tags in one of the sets. */
@@ -682,6 +696,10 @@ class TransactionalEdit implements StreamEdit {
       last: toTagEvent(last),
       firstSequence: (earlier?.sequence ?? 0) + 1,
     };
+  }
+
+  countStreams(project: string): Promise<number> {
+    return countStreams(this.#tx, project);
   }
 
   findLinkedImages(name: RepositoryName, prefix: string): Promise<readonly Digest[]> {

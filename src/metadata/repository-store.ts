@@ -32,7 +32,12 @@ export interface ManifestPush {
   readonly guard?: TagGuard;
   /** The events of a tag that are kept at most. */
   readonly keepEvents?: number;
+  /** Looks at how many different images the tags would have had; asked only when the push adds one. */
+  readonly admitImages?: ImageAdmission;
 }
+
+/** @throws {StreamLimitError} when there are too many different images in the history of a stream's tags */
+export type ImageAdmission = (count: number) => void;
 
 /** Who takes a tag away, and what stands against it. */
 export interface TagRemoval extends TagRemover {
@@ -56,6 +61,7 @@ export interface RepositoryStore {
    * event for each that really moved. Nothing is stored when a required reference is missing.
    *
    * @throws {TagProtectedError}
+   * @throws {StreamLimitError}
    */
   putManifest(push: ManifestPush): Promise<ManifestPushResult>;
 

@@ -204,6 +204,9 @@ export interface StreamEdit {
     tag: string,
   ): Promise<{ readonly deletion: TagEvent; readonly last: TagEvent; readonly firstSequence: number } | undefined>;
 
+  /** How many streams a project has. */
+  countStreams(project: string): Promise<number>;
+
   /** As `StreamStore.findLinkedImages`. */
   findLinkedImages(name: RepositoryName, prefix: string): Promise<readonly Digest[]>;
 
@@ -307,6 +310,8 @@ export interface StreamStore {
   ): Promise<{ readonly rows: readonly TagRow[]; readonly total: number; readonly isLast: boolean } | undefined>;
 
   listHistory(query: HistoryQuery): Promise<readonly HistoryEvent[]>;
+
+  countStreams(project: string): Promise<number>;
 
   /**
    * Images that are readable through a repository: those whose digest, or the hex part of it, begins like this.

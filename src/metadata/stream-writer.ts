@@ -345,7 +345,7 @@ export class StreamWriter {
     }
     const { version } = await this.#touch(stream, tag);
     const takesPlace = isSamePlace || isSameImage;
-    const created = takesPlace ? head!.created : (event.created ?? this.at);
+    const created = takesPlace ? head.created : (event.created ?? this.at);
     const sequence = await this.#appendEvent(stream, {
       ...blankEvent(stream, tag as Tag, this.at),
       image: event.image ?? null,
@@ -360,7 +360,7 @@ export class StreamWriter {
       returned_to: event.returnedTo ?? null,
       version,
     });
-    if (takesPlace) await this.#changeEvent(stream, tag as Tag, head!.sequence, { shown: 0 });
+    if (takesPlace) await this.#changeEvent(stream, tag as Tag, head.sequence, { shown: 0 });
     if (row === undefined) await this.#insertTag(stream, tag, {});
     if (row === undefined || row.sequence === 0) await this.#updateTag(stream, tag, { first_sequence: sequence });
     await this.#pointAt(stream, tag as Tag, sequence);

@@ -94,6 +94,11 @@ export class TagProtectedError extends Error {
   }
 }
 
+/** A limit of the project stands against what a stream was to become. */
+export class StreamLimitError extends Error {
+  override readonly name = 'StreamLimitError';
+}
+
 /** What a tag is sorted by, so that `v2` comes before `v10`: before each number goes the count of its digits. */
 export function sortNameOf(tag: string): string {
   return tag.replaceAll(/0*(\d+)/g, (_, digits: string) => String(digits.length).padStart(3, '0') + digits);

@@ -216,7 +216,7 @@ export class ImageStreamStorage implements ResourceStorage {
       state = await this.#find(namespace!, name);
       if (state !== undefined) this.#told.set(stored, state);
     }
-    if (state === undefined || state.stream.uid !== stored.metadata.uid) {
+    if (state?.stream.uid !== stored.metadata.uid) {
       const location = pullLocation(repositoryOf(namespace!, name), sight);
       const status = {
         dockerImageRepository: location,
@@ -236,7 +236,7 @@ function repositoryOf(namespace: string, name: string): RepositoryName {
 
 /** A PUT must say what it was made from (openshift-apiserver, AllowUnconditionalUpdate). */
 function requireVersion(sent: ApiObject, current: ApiObject): void {
-  const { resourceVersion = '', uid = '', name } = sent.metadata;
+  const { resourceVersion = '', uid, name } = sent.metadata;
   if (resourceVersion === '' || resourceVersion === '0') {
     throw invalid(streamNames, name, [invalidValue('metadata.resourceVersion', 0, 'must be specified for an update')]);
   }

@@ -166,6 +166,6 @@ function otherCauses(sent: ApiObject, current: ImageTag | undefined): StatusCaus
     status !== undefined && status !== null && !deepEqual(status, (current?.status ?? null) as unknown as JsonValue);
   const { labels } = sent.metadata;
   const isLabelled =
-    labels !== undefined && !deepEqual(labels as JsonValue, (current?.metadata.labels ?? {}) as JsonValue);
+    labels !== undefined && !deepEqual(labels, (current?.metadata.labels ?? {}));
   return isStatusChanged || isLabelled ? [invalidValue('metadata', '', 'may not update fields other than spec')] : [];
 }

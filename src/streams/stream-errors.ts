@@ -8,7 +8,7 @@ import {
   type StatusError,
 } from '../kube/errors.js';
 import { ProjectUnavailableError } from '../metadata/repository-rows.js';
-import { TagProtectedError } from '../metadata/tag-history.js';
+import { StreamLimitError, TagProtectedError } from '../metadata/tag-history.js';
 import { streamNameOf } from '../oci/repository-name.js';
 
 /** Image streams, as errors name them. */
@@ -18,6 +18,8 @@ export const streamNames = {
   kind: 'ImageStream',
   isNamespaced: true,
 } as const;
+
+const qualifiedKind = `ImageStream.${imageGroup}`;
 
 /** What is wrong with the spec of a stream, found out while its tags were being resolved. */
 export class TagCausesError extends Error {
@@ -34,6 +36,10 @@ export function toApiError(error: unknown, resource: GroupResource, streamName: 
   if (error instanceof TagCausesError) return invalid(streamNames, streamName, error.causes);
   if (error instanceof TagProtectedError) {
     return forbidden(resource, `${streamNameOf(error.repository)}:${error.tag}`, error.message);
+  }
+  if (error instanceof StreamLimitError) {
+    const message = `Forbidden: ${qualifiedKind} "${streamName}" is forbidden: ${error.message}`;
+    return invalid(streamNames, streamName, [{ reason: 'FieldValueForbidden', field: 'imageStream', message }]);
   }
   if (error instanceof ProjectUnavailableError) return unavailable(error, resource, streamName);
   return error;

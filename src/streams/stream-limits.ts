@@ -210,6 +210,23 @@ export function imageSizeRefusal(size: number, { imageSize }: StreamLimit): stri
   return overLimit(imageType, storageKey, { value: size, units: 'binary' }, imageSize);
 }
 
+/** What is limited of a push into a project. */
+export async function pushLimitsOf(
+  limits: Pick<StreamLimits, 'of'>,
+  project: string,
+): Promise<{
+  readonly refuseSize: (size: number) => string | undefined;
+  readonly refuseImages?: (count: number) => string | undefined;
+}> {
+  const limit = await limits.of(project);
+  return {
+    refuseSize: (size) => imageSizeRefusal(size, limit),
+    ...(limit.images !== undefined && {
+      refuseImages: (count: number) => overLimit(streamType, imagesKey, countOf(count), limit.images),
+    }),
+  };
+}
+
 function overLimit(type: string, key: string, usage: Quantity, limit: Quantity | undefined): string | undefined {
   if (limit === undefined || usage.value <= limit.value) return undefined;
   return `requested usage of ${key} exceeds the maximum limit per ${type} (${formatQuantity(usage)} > ${formatQuantity(limit)})`;

@@ -12,6 +12,7 @@ import { imageStreamMappingResource } from './image-stream-mappings.js';
 import { imageStreamTagResource } from './image-stream-tags.js';
 import { ImageStreamStorage, imageStreamResource } from './image-streams.js';
 import { imageTagResource } from './image-tags.js';
+import type { StreamLimits } from './stream-limits.js';
 import { StreamService } from './stream-service.js';
 import { statusSubresource } from './stream-status.js';
 import { layersSubresource, secretsSubresource, type PullSecrets } from './stream-subresources.js';
@@ -24,6 +25,7 @@ export interface StreamResourcesOptions {
   readonly images: { readonly find: (digest: Digest) => Promise<ImageRecord | undefined> };
   readonly objects: Pick<ObjectStore, 'currentVersion'>;
   readonly findRules: FindTagRules;
+  readonly limits: Pick<StreamLimits, 'of'>;
   readonly secrets: PullSecrets;
   readonly publicUrl: string | undefined;
   /** Entries of the history of a tag that an image stream shows. */
@@ -32,7 +34,7 @@ export interface StreamResourcesOptions {
 
 /** Image streams in all their forms, over the rows that pushes write. */
 export function streamResources(given: StreamResourcesOptions): readonly Resource[] {
-  const service = new StreamService({ store: given.store, findRules: given.findRules });
+  const service = new StreamService(given);
   const options = { ...given, service };
   const streams = new ImageStreamStorage(options);
   const rollback = [rollbackSubresource(options), undeleteSubresource(options)];

@@ -3,6 +3,7 @@ import {
   alreadyExists,
   badRequest,
   conflict,
+  forbidden,
   invalid,
   notFound,
   type GroupResource,
@@ -11,10 +12,20 @@ import {
 import { deepEqual, type JsonValue } from '../kube/json.js';
 import type { Call, WriteOptions } from '../kube/resource.js';
 import type { JsonBody, OwnMetadata, StreamEdit, StreamShell, StreamStore } from '../metadata/stream-store.js';
-import type { FindTagRules, TagEventCause, TagRules } from '../metadata/tag-history.js';
+import { StreamLimitError, type FindTagRules, type TagEventCause, type TagRules } from '../metadata/tag-history.js';
 import { decodeReason, parseReason, ReasonError, reasonHeader } from '../oci/reason.js';
 import { projectOf, streamNameOf, type RepositoryName } from '../oci/repository-name.js';
 import { TagCausesError, toApiError } from './stream-errors.js';
+import {
+  imagesOf,
+  limitRefusal,
+  noUsage,
+  quotaRefusal,
+  specReferencesOf,
+  type StreamLimit,
+  type StreamLimits,
+  type StreamUsage,
+} from './stream-limits.js';
 import { reasonAnnotation, shellSpecOf, tagReferenceOf } from './stream-view.js';
 import { foreignSource, resolveTag, specTagOf, withGeneration, type Editor, type TagChange } from './tag-edits.js';
 import { isChanged } from './tag-validation.js';
@@ -24,6 +35,7 @@ import type { ImageStreamSpec, TagReference } from './types.js';
 export interface StreamServiceOptions {
   readonly store: StreamStore;
   readonly findRules: FindTagRules;
+  readonly limits: Pick<StreamLimits, 'of'>;
 }
 
 /** A stream as somebody wants to have it. */
@@ -60,10 +72,12 @@ const retries = 10;
 export class StreamService {
   readonly #store: StreamStore;
   readonly #findRules: FindTagRules;
+  readonly #limits: Pick<StreamLimits, 'of'>;
 
-  constructor({ store, findRules }: StreamServiceOptions) {
+  constructor({ store, findRules, limits }: StreamServiceOptions) {
     this.#store = store;
     this.#findRules = findRules;
+    this.#limits = limits;
   }
 
   /**
@@ -81,8 +95,14 @@ export class StreamService {
     const editor = { actor: actorOf(call.principal), reason };
     const keepEvents = rules.keepEvents?.(repository);
     const options = { guard: rules.guard, ...(keepEvents !== undefined && { keepEvents }), dryRun };
+    const limit = await this.#limits.of(projectOf(repository));
     try {
-      return await this.#store.edit((edit) => work({ edit, editor, rules }), options);
+      return await this.#store.edit(async (edit) => {
+        const before = await usageOf(edit, repository, limit);
+        const result = await work({ edit, editor, rules });
+        await checkLimits(edit, { repository, resource, limit, before });
+        return result;
+      }, options);
     } catch (error) {
       throw toApiError(error, resource, streamNameOf(repository));
     }
@@ -261,6 +281,56 @@ export class StreamService {
     }
     if (causes.length > 0) throw invalid({ group: 'image.openshift.io', kind: 'ImageStream' }, here.name, causes);
   }
+}
+
+/** More events than any tag has. */
+const allEvents = 1_000_000_000;
+
+/** What is counted of a stream: undefined when there is none. Nothing is read where nothing is limited. */
+async function usageOf(
+  edit: StreamEdit,
+  repository: RepositoryName,
+  { specReferences, images, quotas }: StreamLimit,
+): Promise<StreamUsage | undefined> {
+  const isCounted = specReferences !== undefined || images !== undefined;
+  if (!isCounted && quotas.length === 0) return noUsage;
+  if ((await edit.findStream(repository)) === undefined) return undefined;
+  if (!isCounted) return noUsage;
+  const tags = await edit.listTags(repository, images === undefined ? 0 : allEvents);
+  return {
+    specReferences: specReferencesOf(
+      projectOf(repository),
+      tags.map(tagReferenceOf).filter((tag) => tag !== undefined),
+    ),
+    images: imagesOf(
+      tags.map(({ events }) => ({ items: events.map(({ image }) => ({ image: image ?? '' })) as never })),
+    ),
+  };
+}
+
+/** @throws {StreamLimitError} @throws {StatusError} Forbidden when the project may have no further stream */
+async function checkLimits(
+  edit: StreamEdit,
+  {
+    repository,
+    resource,
+    limit,
+    before,
+  }: {
+    readonly repository: RepositoryName;
+    readonly resource: GroupResource;
+    readonly limit: StreamLimit;
+    readonly before: StreamUsage | undefined;
+  },
+): Promise<void> {
+  const after = await usageOf(edit, repository, limit);
+  if (after === undefined) return;
+  if (before === undefined) {
+    const refusal = quotaRefusal((await edit.countStreams(projectOf(repository))) - 1, limit);
+    if (refusal !== undefined) throw forbidden(resource, streamNameOf(repository), refusal);
+  }
+  const refusal = limitRefusal(before ?? noUsage, after, limit);
+  if (refusal !== undefined) throw new StreamLimitError(refusal);
 }
 
 /**

@@ -47,7 +47,7 @@ async function updateStatus(
     if (state === undefined) throw notFound(streamNames, name);
     const current = await storage.get(call, name);
     const sent = change(current) as ImageStream;
-    const { resourceVersion = '', uid = '' } = sent.metadata;
+    const { resourceVersion = '', uid } = sent.metadata;
     checkPreconditions(streamNames, current, {
       resourceVersion: resourceVersion === '' ? undefined : resourceVersion,
       uid: uid === '' ? undefined : uid,
@@ -84,12 +84,18 @@ function blank(name: string): TagState {
   return { name, spec: undefined, image: undefined, sequence: 0, firstSequence: 0, conditions: [], events: [] };
 }
 
+/** NamedTagEventList as the schema lets it through. */
+interface SentTagEvents {
+  readonly tag: string;
+  readonly items?: readonly { readonly dockerImageReference?: string; readonly image?: string }[] | null;
+}
+
 /** What is wrong with the history of a tag as it was sent. */
-function itemCauses({ tag, items }: NamedTagEventList): StatusCause[] {
-  return (items ?? []).flatMap(({ dockerImageReference, image }, index): StatusCause[] => {
+function itemCauses({ tag, items }: SentTagEvents): StatusCause[] {
+  return (items ?? []).flatMap(({ dockerImageReference = '', image = '' }, index): StatusCause[] => {
     const field = `status.tags[${tag}].items[${index}]`;
-    if ((dockerImageReference ?? '') === '') return [requiredValue(`${field}.dockerImageReference`)];
-    if ((image ?? '') !== '' && !isDigest(image)) {
+    if (dockerImageReference === '') return [requiredValue(`${field}.dockerImageReference`)];
+    if (image !== '' && !isDigest(image)) {
       return [invalidValue(`${field}.image`, image.slice(0, 200), 'expected a digest, sha256:…')];
     }
     try {

@@ -44,7 +44,7 @@ export function embeddedImage(record: ImageRecord, reference: string): Image {
       version: String(record.version),
       ...record.metadata,
       reference,
-      signatures: record.signatures as never,
+      signatures: record.signatures,
     },
     { withConfig: false },
   );

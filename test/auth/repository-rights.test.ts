@@ -64,6 +64,7 @@ describe('rights in repositories', () => {
       await put(store, namespacesResource, { name: project }, {});
       await give(name, ['pusher', 'creator'], project);
     },
+    refuseRepository: (project) => Promise.resolve(project === 'full' ? 'exceeded quota' : undefined),
   };
 
   async function give(user: string, given: readonly string[], namespace = 'team'): Promise<void> {
@@ -189,6 +190,12 @@ describe('rights in repositories', () => {
       await giveEverywhere('bob', 'project-viewer');
       expect(await rights.admitPush(bob, repository)).toBe('project-unknown');
       expect(created).toEqual([]);
+    });
+
+    test('end where a quota is used up', async () => {
+      await put(store, namespacesResource, { name: 'full' }, {});
+      await give('bob', ['pusher', 'creator'], 'full');
+      expect(await rights.admitPush(bob, parseRepositoryName('full/app'))).toEqual({ refused: 'exceeded quota' });
     });
 
     test('are denied when the project was made, and its maker may not push to it', async () => {

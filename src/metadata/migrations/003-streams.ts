@@ -75,7 +75,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('shown', 'integer', (column) => column.notNull().defaultTo(1))
     .execute();
 
-  await moveTags(db as Kysely<TagsBefore & { tag_new: Record<string, unknown> }>);
+  await moveTags(db);
 
   await schema.createIndex('tag_image').on('tag').columns(['repository_id', 'image']).execute();
   await schema.createIndex('tag_sort_name').on('tag').columns(['repository_id', 'sort_name']).execute();
