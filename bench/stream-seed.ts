@@ -138,11 +138,12 @@ interface Copy {
   readonly table: string;
   readonly of: string;
   readonly only?: string;
+  readonly order?: string;
   readonly set: Readonly<Record<string, string>>;
 }
 
-/** Events that are seeded at a time. */
-const seedsAtOnce = 10_000;
+/** Events that are seeded at a time. In the order of their keys, rows go into a table at half the cost. */
+const seedsAtOnce = 100_000;
 
 const seedColumns = [
   'repository_id',
@@ -186,6 +187,7 @@ const copies: readonly Copy[] = [
   {
     table: 'image',
     of: 'template.digest = :image',
+    order: 'seed.image',
     set: {
       digest: 'seed.image',
       size: 'seed.manifest_size',
@@ -197,6 +199,7 @@ const copies: readonly Copy[] = [
   {
     table: 'image_reference',
     of: 'template.image = :image',
+    order: 'seed.image',
     set: {
       image: 'seed.image',
       target: `case template.role when 'config' then seed.config_digest else template.target end`,
@@ -205,6 +208,7 @@ const copies: readonly Copy[] = [
   {
     table: 'image_summary',
     of: 'template.image = :image',
+    order: 'seed.image',
     set: { image: 'seed.image', size: 'seed.total_size', config: 'seed.config' },
   },
   {
@@ -215,6 +219,7 @@ const copies: readonly Copy[] = [
   {
     table: 'blob',
     of: 'template.digest = :config',
+    order: 'seed.config_digest',
     set: {
       digest: 'seed.config_digest',
       size: 'seed.config_size',
@@ -294,16 +299,17 @@ class Seeder {
     const last = streams.at(-1);
     const images = last === undefined ? 0 : last.firstImage + last.tags * last.events;
     const begun = { repositoryId: number + 1, version, at: Date.now() - images * 1000 };
-    let seeds: Seed[] = [];
+    let waiting = 0;
     for (const [position, stream] of streams.entries()) {
       for (const seed of this.#seedsOf(stream, { ...begun, repositoryId: begun.repositoryId + position })) {
-        seeds.push(seed);
-        if (seeds.length < seedsAtOnce) continue;
-        this.#copy(seeds);
-        seeds = [];
+        this.#insertSeed.run(seed);
+        waiting += 1;
+        if (waiting < seedsAtOnce) continue;
+        this.#copyAll();
+        waiting = 0;
       }
     }
-    this.#copy(seeds);
+    this.#copyAll();
     this.#db.prepare('update sequence set value = ?').run(version + 2 * images);
     return images;
   }
@@ -345,22 +351,22 @@ class Seeder {
     }
   }
 
-  #copy(seeds: readonly Seed[]): void {
+  #copyAll(): void {
     const { repositoryId, image, manifest } = this.#template;
     const values = { repositoryId, image, config: manifest.config.digest, layer: manifest.layers[0].digest };
-    for (const seed of seeds) this.#insertSeed.run(seed);
     for (const copy of this.#copies) copy.run(values);
     this.#clearSeeds.run();
   }
 
   /** Columns that nothing is said of are the template's, also those that are added some day. */
-  #prepareCopy({ table, of, only = 'true', set }: Copy): SqliteDatabase.Statement {
+  #prepareCopy({ table, of, only = 'true', order = 'seed.rowid', set }: Copy): SqliteDatabase.Statement {
     const columns = this.#db.prepare<[string], string>('select name from pragma_table_info(?)').pluck().all(table);
     const values = columns.map((column) => set[column] ?? `template.${column}`);
     // Read first, because the table grows meanwhile.
     return this.#db.prepare(
       `with template as materialized (select * from ${table} as template where ${of})
-      insert into ${table} (${columns.join(', ')}) select ${values.join(', ')} from seed, template where ${only}`,
+      insert into ${table} (${columns.join(', ')}) select ${values.join(', ')} from seed, template where ${only}
+      order by ${order}`,
     );
   }
 }

@@ -25,7 +25,9 @@ function streamFile(name: string, tags: Readonly<Record<string, string>>): strin
     apiVersion: 'image.openshift.io/v1',
     kind: 'ImageStream',
     metadata: { name },
-    spec: { tags: Object.entries(tags).map(([tag, from]) => ({ name: tag, from: { kind: 'DockerImage', name: from } })) },
+    spec: {
+      tags: Object.entries(tags).map(([tag, from]) => ({ name: tag, from: { kind: 'DockerImage', name: from } })),
+    },
   });
 }
 
@@ -109,7 +111,13 @@ describeWithPrograms('kubectl with image streams', ['kubectl'], () => {
       },
       {
         name: 'streams in the order of a field',
-        what: ['is', '--sort-by={.status.dockerImageRepository}', '--no-headers', '-o', 'custom-columns=N:.metadata.name'],
+        what: [
+          'is',
+          '--sort-by={.status.dockerImageRepository}',
+          '--no-headers',
+          '-o',
+          'custom-columns=N:.metadata.name',
+        ],
         table: () => 'app\n(.*\n)*web__front\n',
       },
       {
@@ -151,15 +159,18 @@ describeWithPrograms('kubectl with image streams', ['kubectl'], () => {
       expect(await admin.run('get', ...what)).toMatch(new RegExp(`^${table()}$`));
     });
 
-    test.each(['imagestream/app', 'imagestreamtag/app:v1', 'imagetag/app:v1', `imagestreamimage/app@FIRST`, 'image/FIRST'])(
-      'a description of %s',
-      async (object) => {
-        const [kind = '', name = ''] = object.replace('FIRST', firstDigest).split('/');
-        const description = await admin.run('describe', kind, name);
-        expect(description).toMatch(new RegExp(`^Name: +${name}\n`));
-        expect(description).toContain(firstDigest);
-      },
-    );
+    test.each([
+      'imagestream/app',
+      'imagestreamtag/app:v1',
+      'imagetag/app:v1',
+      `imagestreamimage/app@FIRST`,
+      'image/FIRST',
+    ])('a description of %s', async (object) => {
+      const [kind = '', name = ''] = object.replace('FIRST', firstDigest).split('/');
+      const description = await admin.run('describe', kind, name);
+      expect(description).toMatch(new RegExp(`^Name: +${name}\n`));
+      expect(description).toContain(firstDigest);
+    });
 
     test('nothing that there is not', async () => {
       expect(await admin.refused('get', 'is', 'none')).toBe(
@@ -368,11 +379,13 @@ spec:
         'imagestreamtag.image.openshift.io/edited:t edited\n',
       );
       expect(await mode()).toBe('Legacy');
-      expect(await admin.edit(`sed -i s/app@${firstDigest}/app@${secondDigest}/`, 'edit', 'itag', 'edited:t')).toContain(
-        'edited:t edited',
-      );
+      expect(
+        await admin.edit(`sed -i s/app@${firstDigest}/app@${secondDigest}/`, 'edit', 'itag', 'edited:t'),
+      ).toContain('edited:t edited');
       expect((await fetchManifest(site.weir, 'shop/edited', 't')).digest).toBe(secondDigest);
-      await create('{"apiVersion":"weir.dev/v1","kind":"TagPolicy","metadata":{"name":"edited"},"spec":{"keepEvents":9}}');
+      await create(
+        '{"apiVersion":"weir.dev/v1","kind":"TagPolicy","metadata":{"name":"edited"},"spec":{"keepEvents":9}}',
+      );
       expect(await admin.edit('sed -i s/keepEvents:.*/keepEvents:\\ 7/', 'edit', 'tagpolicy', 'edited')).toBe(
         'tagpolicy.weir.dev/edited edited\n',
       );
@@ -380,7 +393,11 @@ spec:
     });
 
     test.each([
-      { type: 'strategic', patch: '{"spec":{"tags":[{"name":"a","from":{"name":"a/new"}}]}}', result: { a: 'a/new', b: 'b/c' } },
+      {
+        type: 'strategic',
+        patch: '{"spec":{"tags":[{"name":"a","from":{"name":"a/new"}}]}}',
+        result: { a: 'a/new', b: 'b/c' },
+      },
       {
         type: 'merge',
         patch: '{"spec":{"tags":[{"name":"z","from":{"kind":"DockerImage","name":"z/z"}}]}}',
@@ -452,7 +469,11 @@ spec:
       const body = tagFile('back:prod', secondDigest).replace('app@', 'back@');
       await admin.given(body, 'replace', '--raw', tag, '-f', '-');
       expect((await fetchManifest(site.weir, 'shop/back', 'prod')).digest).toBe(secondDigest);
-      const history = await admin.run('get', '--raw', '/apis/weir.dev/v1/namespaces/shop/imagestreamtags/back:prod/history');
+      const history = await admin.run(
+        'get',
+        '--raw',
+        '/apis/weir.dev/v1/namespaces/shop/imagestreamtags/back:prod/history',
+      );
       const { items } = JSON.parse(history) as { readonly items: readonly object[] };
       expect(items).toMatchObject([
         { generation: 4, cause: 'tag', image: secondDigest },
@@ -558,7 +579,9 @@ spec:
       { verb: 'list', resource: 'images', may: false },
     ])('a viewer, asked for $verb $resource', async ({ verb, resource, may }) => {
       const { exitCode, stdout } = await viewer.tried('auth', 'can-i', verb, resource);
-      expect({ exitCode, answer: stdout.slice(0, 2) }).toEqual(may ? { exitCode: 0, answer: 'ye' } : { exitCode: 1, answer: 'no' });
+      expect({ exitCode, answer: stdout.slice(0, 2) }).toEqual(
+        may ? { exitCode: 0, answer: 'ye' } : { exitCode: 1, answer: 'no' },
+      );
       expect(await admin.run('auth', 'can-i', verb, resource)).toBe('yes\n');
     });
 
@@ -576,7 +599,11 @@ spec:
       expect(await viewer.refused('delete', 'is', 'app')).toContain(forbidden('delete', 'imagestreams', 'app'));
       const file = site.workspace.writeFile('viewer.json', tagFile('app:mine', firstDigest));
       expect(await viewer.refused('create', '-f', file)).toContain('User "viewer" cannot create resource');
-      const rollback = ['create', '--raw', '/apis/image.openshift.io/v1/namespaces/shop/imagestreamtags/app:prod/rollback'];
+      const rollback = [
+        'create',
+        '--raw',
+        '/apis/image.openshift.io/v1/namespaces/shop/imagestreamtags/app:prod/rollback',
+      ];
       const body = site.workspace.writeFile('rollback.json', '{"spec":{"to":{"steps":1}}}');
       expect(await viewer.refused(...rollback, '-f', body)).toContain('Forbidden');
       expect(await viewer.refused('get', 'images')).toContain(

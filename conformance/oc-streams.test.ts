@@ -80,9 +80,7 @@ function suite(program: string): void {
       expect(await dev.run('get', 'isimage', `app@${short}`)).toMatch(
         new RegExp(`^NAME +UPDATED\napp@${short} +${ago}\n$`),
       );
-      expect(await admin.run('get', 'images')).toContain(
-        `${firstDigest}   ${pullSpec('demo/app', firstDigest)}\n`,
-      );
+      expect(await admin.run('get', 'images')).toContain(`${firstDigest}   ${pullSpec('demo/app', firstDigest)}\n`);
     });
 
     test('what a stream is, tag by tag', async () => {
@@ -92,14 +90,17 @@ function suite(program: string): void {
       expect(description).toContain(`\n\nv1\n  no spec tag\n\n  * ${pullSpec('demo/app', firstDigest)}\n`);
     });
 
-    test.each(['istag/app:v1', `isimage/app@${firstDigest.slice(0, 20)}`])('what the image of %s is', async (object) => {
-      const description = await dev.run('describe', object);
-      expect(description).toMatch(new RegExp(`^Name:\\s+${firstDigest}$`, 'm'));
-      expect(description).toMatch(new RegExp(`^Docker Image:\\s+${pullSpec('demo/app', firstDigest)}$`, 'm'));
-      expect(description).toMatch(/^Image Size:\s+\d+(\.\d+)?kB in 2 layers$/m);
-      expect(description).toMatch(/^Arch:\s+amd64$/m);
-      expect(description).toMatch(/^Command:\s+\/none$/m);
-    });
+    test.each(['istag/app:v1', `isimage/app@${firstDigest.slice(0, 20)}`])(
+      'what the image of %s is',
+      async (object) => {
+        const description = await dev.run('describe', object);
+        expect(description).toMatch(new RegExp(`^Name:\\s+${firstDigest}$`, 'm'));
+        expect(description).toMatch(new RegExp(`^Docker Image:\\s+${pullSpec('demo/app', firstDigest)}$`, 'm'));
+        expect(description).toMatch(/^Image Size:\s+\d+(\.\d+)?kB in 2 layers$/m);
+        expect(description).toMatch(/^Arch:\s+amd64$/m);
+        expect(description).toMatch(/^Command:\s+\/none$/m);
+      },
+    );
 
     test('what an image of the cluster is, to those who may see all of them', async () => {
       expect(await admin.run('describe', 'image', firstDigest)).toMatch(new RegExp(`^Name:\\s+${firstDigest}$`, 'm'));
@@ -272,10 +273,12 @@ function suite(program: string): void {
       const { status } = (await read('is', 'back')) as {
         readonly status: { readonly tags: readonly { readonly items: readonly { readonly image: string }[] }[] };
       };
-      expect(status.tags[0]!.items.map(({ image: digest }) => digest)).toEqual([firstDigest, secondDigest, firstDigest]);
-      expect(await dev.run('describe', 'is', 'back')).toContain(
-        `  * ${pullSpec('demo/back', firstDigest)}\n      `,
-      );
+      expect(status.tags[0]!.items.map(({ image: digest }) => digest)).toEqual([
+        firstDigest,
+        secondDigest,
+        firstDigest,
+      ]);
+      expect(await dev.run('describe', 'is', 'back')).toContain(`  * ${pullSpec('demo/back', firstDigest)}\n      `);
     });
 
     test('goes where the tag goes that it follows', async () => {
@@ -292,7 +295,9 @@ function suite(program: string): void {
       expect(await dev.refused('tag', 'app:none', 'app:x')).toContain(
         '"app:none" is not currently pointing to an image, cannot use it as the source of a tag',
       );
-      expect(await dev.refused('tag', 'none:v1', 'app:x')).toContain('imagestreams.image.openshift.io "none" not found');
+      expect(await dev.refused('tag', 'none:v1', 'app:x')).toContain(
+        'imagestreams.image.openshift.io "none" not found',
+      );
       expect(await dev.refused('tag', `app@sha256:${'0'.repeat(64)}`, 'app:x')).toContain('not found');
       const bob = openTerminal(site, program, 'bob');
       await logIn(bob, { username: 'bob', password: 'the password of bob' });
@@ -328,7 +333,9 @@ function suite(program: string): void {
       });
     const sources = async (name: string): Promise<readonly (readonly [string, string])[]> => {
       const { spec } = (await read('is', name)) as {
-        readonly spec: { readonly tags?: readonly { readonly name: string; readonly from: { readonly name: string } }[] };
+        readonly spec: {
+          readonly tags?: readonly { readonly name: string; readonly from: { readonly name: string } }[];
+        };
       };
       return (spec.tags ?? []).map((tag) => [tag.name, tag.from.name]);
     };
@@ -411,7 +418,9 @@ function suite(program: string): void {
 
     test('labels and annotations, of a tag too', async () => {
       await dev.run('tag', 'app:v1', 'labeled:t');
-      expect(await dev.run('label', 'is', 'labeled', 'tier=gold')).toBe('imagestream.image.openshift.io/labeled labeled\n');
+      expect(await dev.run('label', 'is', 'labeled', 'tier=gold')).toBe(
+        'imagestream.image.openshift.io/labeled labeled\n',
+      );
       expect(await dev.run('get', 'is', '-l', 'tier=gold', '-o', 'name')).toBe(
         'imagestream.image.openshift.io/labeled\n',
       );
@@ -572,7 +581,9 @@ function suite(program: string): void {
       expect(await dev.run('delete', 'is', 'deleted-too', '--dry-run=server')).toContain('(server dry run)');
       expect(await fetchTags(site.weir, 'demo/deleted-too')).toEqual(['a']);
       const output = await dev.run('delete', 'is', 'deleted', 'deleted-too');
-      expect(output).toMatch(/^imagestream.image.openshift.io "deleted" deleted.*\nimagestream.image.openshift.io "deleted-too" deleted/);
+      expect(output).toMatch(
+        /^imagestream.image.openshift.io "deleted" deleted.*\nimagestream.image.openshift.io "deleted-too" deleted/,
+      );
       expect(await dev.refused('delete', 'is', 'deleted')).toContain(
         'imagestreams.image.openshift.io "deleted" not found',
       );

@@ -33,6 +33,7 @@ import { secretResource, SecretReader } from './projects/secrets.js';
 import { ServiceAccountSecrets } from './projects/service-account-secrets.js';
 import { serviceAccountResource } from './projects/service-accounts.js';
 import { workloadResources } from './projects/workloads.js';
+import { parseAllowedRegistries } from './streams/allowed-registries.js';
 import { imageSignatureResource } from './streams/image-signatures.js';
 import { imageResource } from './streams/images.js';
 import type { StreamLimits } from './streams/stream-limits.js';
@@ -104,6 +105,7 @@ export async function makeApiParts(options: ApiPartsOptions): Promise<ApiParts> 
       objects: store,
       findRules: options.tagPolicies.find,
       limits: options.streamLimits,
+      allowedRegistries: parseAllowedRegistries(config.imports.allowedRegistries, registryHosts[0]),
       secrets: new SecretReader(store, box),
       publicUrl: config.publicUrl,
       maxItems: config.history.shownEvents,

@@ -165,7 +165,6 @@ function otherCauses(sent: ApiObject, current: ImageTag | undefined): StatusCaus
   const isStatusChanged =
     status !== undefined && status !== null && !deepEqual(status, (current?.status ?? null) as unknown as JsonValue);
   const { labels } = sent.metadata;
-  const isLabelled =
-    labels !== undefined && !deepEqual(labels, (current?.metadata.labels ?? {}));
+  const isLabelled = labels !== undefined && !deepEqual(labels, current?.metadata.labels ?? {});
   return isStatusChanged || isLabelled ? [invalidValue('metadata', '', 'may not update fields other than spec')] : [];
 }

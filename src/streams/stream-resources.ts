@@ -5,6 +5,7 @@ import type { ObjectStore } from '../metadata/object-store.js';
 import type { StreamStore } from '../metadata/stream-store.js';
 import type { FindTagRules } from '../metadata/tag-history.js';
 import type { Digest } from '../oci/digest.js';
+import type { AllowedRegistries } from './allowed-registries.js';
 import { streamCompareSubresource, tagCompareSubresource } from './compare.js';
 import { activityResource, streamHistorySubresource, tagHistorySubresource } from './history.js';
 import { imageStreamImageResource } from './image-stream-images.js';
@@ -26,6 +27,7 @@ export interface StreamResourcesOptions {
   readonly objects: Pick<ObjectStore, 'currentVersion'>;
   readonly findRules: FindTagRules;
   readonly limits: Pick<StreamLimits, 'of'>;
+  readonly allowedRegistries: AllowedRegistries;
   readonly secrets: PullSecrets;
   readonly publicUrl: string | undefined;
   /** Entries of the history of a tag that an image stream shows. */

@@ -15,6 +15,7 @@ import type { JsonBody, OwnMetadata, StreamEdit, StreamShell, StreamStore } from
 import { StreamLimitError, type FindTagRules, type TagEventCause, type TagRules } from '../metadata/tag-history.js';
 import { decodeReason, parseReason, ReasonError, reasonHeader } from '../oci/reason.js';
 import { projectOf, streamNameOf, type RepositoryName } from '../oci/repository-name.js';
+import { registryCauses, type AllowedRegistries } from './allowed-registries.js';
 import { TagCausesError, toApiError } from './stream-errors.js';
 import {
   imagesOf,
@@ -36,6 +37,7 @@ export interface StreamServiceOptions {
   readonly store: StreamStore;
   readonly findRules: FindTagRules;
   readonly limits: Pick<StreamLimits, 'of'>;
+  readonly allowedRegistries: AllowedRegistries;
 }
 
 /** A stream as somebody wants to have it. */
@@ -73,11 +75,13 @@ export class StreamService {
   readonly #store: StreamStore;
   readonly #findRules: FindTagRules;
   readonly #limits: Pick<StreamLimits, 'of'>;
+  readonly #allowedRegistries: AllowedRegistries;
 
-  constructor({ store, findRules, limits }: StreamServiceOptions) {
+  constructor({ store, findRules, limits, allowedRegistries }: StreamServiceOptions) {
     this.#store = store;
     this.#findRules = findRules;
     this.#limits = limits;
+    this.#allowedRegistries = allowedRegistries;
   }
 
   /**
@@ -249,7 +253,8 @@ export class StreamService {
   }
 
   /**
-   * Whoever takes an image from another namespace must be allowed to pull it there.
+   * Whoever takes an image from another namespace must be allowed to pull it there, and other registries must be among
+   * those that are allowed. What was there before is not looked at again.
    *
    * @throws {StatusError} Invalid, with a cause for each tag
    */
@@ -258,6 +263,9 @@ export class StreamService {
     const allowed = new Map<string, boolean>();
     const causes: StatusCause[] = [];
     for (const change of changes) {
+      if (!isChanged(change.old, change.next, here.namespace)) continue;
+      const path = `spec.tags[${change.next.name}]`;
+      causes.push(...registryCauses(change.next, path, { allowed: this.#allowedRegistries, isInsecureStream: false }));
       const source = foreignSource(change, here);
       if (source === undefined) continue;
       const key = `${source.namespace}/${source.stream}`;
@@ -275,7 +283,7 @@ export class StreamService {
       if (may) continue;
       causes.push({
         reason: 'FieldValueForbidden',
-        field: `spec.tags[${change.next.name}].from`,
+        field: `${path}.from`,
         message: `Forbidden: ${key}: ${call.principal.name} may not pull from it (get imagestreams/layers)`,
       });
     }

@@ -36,8 +36,10 @@ function explain({ status, headers, text }: PlainAnswer, { host, token }: Failed
         ? `${host} wants to know who you are; log in with "weir login ${host}"`
         : `${host} does not take the token any more, or never did; log in again with "weir login ${host}"`;
     case 403:
-      return token === undefined
-        ? `${message}; nobody is logged in: try "weir login ${host}"`
+      if (token === undefined) return `${message}; nobody is logged in: try "weir login ${host}"`;
+      // A rule that holds for everybody is not a matter of roles.
+      return /is protected by|exceeded quota|exceeds the maximum limit/.test(message)
+        ? message
         : `${message}; somebody who administers the project can give you a role for it`;
     case 404:
       // Only of a call, and not of an object, is nothing said.
