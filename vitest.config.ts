@@ -8,6 +8,8 @@ const accessTests = [
   'test/routes-access.test.ts',
   'test/distribution/bad-input.test.ts',
 ];
+// Many random steps beside a model of what should come of them.
+const modelTests = ['test/streams/stream-model.test.ts'];
 const programTests = ['test/faults/**/*.test.ts', 'test/cli/program.test.ts'];
 
 export default defineConfig({
@@ -21,12 +23,13 @@ export default defineConfig({
         test: {
           name: 'fast',
           include: ['test/**/*.test.ts'],
-          exclude: [...programTests, ...accessTests],
+          exclude: [...programTests, ...accessTests, ...modelTests],
           isolate: false,
           testTimeout: 20_000,
         },
       },
       { test: { name: 'access', include: accessTests, isolate: false, testTimeout: 20_000 } },
+      { test: { name: 'model', include: modelTests, testTimeout: 900_000, hookTimeout: 60_000 } },
       // The built program, called, killed and traced.
       { test: { name: 'faults', include: programTests, testTimeout: 900_000, hookTimeout: 120_000 } },
       // The built program, spoken to by the official suite and by real clients.

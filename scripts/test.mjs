@@ -11,7 +11,9 @@ const { ensureInstalled, ensureBuilt } = createRequire(import.meta.url)('../bin/
 const isFast = process.argv.includes('--fast');
 // oc is published neither as a package nor as a Go module that can be installed: those who have built one name it in
 // WEIR_TEST_OC. To others its tests are not skipped, they are none of theirs.
-const withoutOc = process.env.WEIR_TEST_OC ? [] : ['--exclude', 'conformance/oc.test.ts'];
+const withoutOc = process.env.WEIR_TEST_OC
+  ? []
+  : ['oc', 'oc-streams'].flatMap((name) => ['--exclude', `conformance/${name}.test.ts`]);
 const passed = { count: 0 };
 const failed = [];
 const skipped = [];
@@ -33,6 +35,7 @@ if (!isFast) {
 }
 step('tests: fast', () => runTests('fast'));
 if (!isFast) step('tests: access', () => runTests('access'));
+if (!isFast) step('tests: model', () => runTests('model'));
 if (!isFast) {
   // One after the other, and file by file: these start servers and time them, and would disturb each other.
   step('tests: conformance', () => runTests('conformance', ['--no-file-parallelism', ...withoutOc]));

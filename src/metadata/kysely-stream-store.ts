@@ -148,8 +148,21 @@ export class KyselyStreamStore implements StreamStore {
     if (stream === undefined) return undefined;
     const key = sortColumns[query.sort];
     const [operator, direction] = query.descending ? (['<', 'desc'] as const) : (['>', 'asc'] as const);
-    const selected = this.#matchingTags(stream.id, query);
-    const rows = await selected
+    // The page alone first: every index that it may be sorted by has what it needs, and only its rows are looked up.
+    const page = this.#matchingTags(stream.id, query)
+      .select(['tag.name', `${key} as key`])
+      .$if(query.after !== undefined, (tags) =>
+        tags.where(
+          sql<boolean>`(${sql.ref(key)}, tag.name) ${sql.raw(operator)} (${query.after!.key}, ${query.after!.name})`,
+        ),
+      )
+      .orderBy(key, direction)
+      .orderBy('tag.name', direction)
+      .limit(query.limit + 1)
+      .as('page');
+    const rows = await this.#db
+      .selectFrom(page)
+      .innerJoin('tag', (join) => join.on('tag.repository_id', '=', stream.id).onRef('tag.name', '=', 'page.name'))
       .leftJoin('tag_event', (join) =>
         join
           .onRef('tag_event.repository_id', '=', 'tag.repository_id')
@@ -169,21 +182,17 @@ export class KyselyStreamStore implements StreamStore {
         'tag.changed_at',
         'tag.sequence as newest',
         'tag.first_sequence',
-        `${key} as key`,
+        'page.key',
         'image_summary.image as summarized',
         'image_summary.size',
         'image_summary.platforms',
         'image_summary.version as imageVersion',
       ])
-      .$if(query.after !== undefined, (page) =>
-        page.where(
-          sql<boolean>`(${sql.ref(key)}, tag.name) ${sql.raw(operator)} (${query.after!.key}, ${query.after!.name})`,
-        ),
-      )
-      .orderBy(key, direction)
-      .orderBy('tag.name', direction)
-      .limit(query.limit + 1)
+      .orderBy('page.key', direction)
+      .orderBy('page.name', direction)
       .execute();
+    const isLast = rows.length <= query.limit;
+    const isAll = isLast && query.after === undefined;
     return {
       rows: rows.slice(0, query.limit).map((row) => ({
         name: row.tagName,
@@ -203,8 +212,8 @@ export class KyselyStreamStore implements StreamStore {
                 version: row.imageVersion ?? undefined,
               },
       })),
-      total: await this.#countTags(stream, query),
-      isLast: rows.length <= query.limit,
+      total: isAll ? rows.length : await this.#countTags(stream, query),
+      isLast,
     };
   }
 
@@ -480,7 +489,18 @@ const afterLeftovers = '"';
 const sortColumns = { name: 'tag.sort_name', changed: 'tag.changed_at', size: 'tag.size' } as const;
 
 async function withEvents(db: Kysely<Schema>, row: TagTableRow, events: number): Promise<TagState> {
-  return (await withEventsOfRange(db, row.repository_id, [row], events))[0]!;
+  const found = await db
+    .selectFrom('tag_event')
+    .selectAll()
+    .where('repository_id', '=', row.repository_id)
+    .where('tag', '=', row.name)
+    .where('sequence', '>=', row.first_sequence)
+    .where('sequence', '<=', row.sequence)
+    .where('shown', '=', 1)
+    .orderBy('sequence', 'desc')
+    .limit(events)
+    .execute();
+  return toTagState(row, found.map(toTagEvent));
 }
 
 /** @param rows all tags of one repository from the first of them to the last */
@@ -507,6 +527,8 @@ function digestRanges(prefix: string): readonly (readonly [Digest, Digest])[] {
 function matchesGlob(glob: string) {
   if (!/[*?]/.test(glob)) return sql<boolean>`tag.name = ${glob}`;
   const [prefix] = glob.split(/[*?]/, 1) as [string];
+  // What may begin with anything is looked for in the order in which it is wanted, until the page is full.
+  if (prefix === '') return sql<boolean>`tag.name glob ${glob.replaceAll('[', '[[]')}`;
   // The range lets an index find what begins like the glob.
   return sql<boolean>`(tag.name >= ${prefix} and tag.name < ${prefix + highest} and tag.name glob ${glob.replaceAll('[', '[[]')})`;
 }

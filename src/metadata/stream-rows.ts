@@ -129,6 +129,7 @@ export async function readEvents(
           .onRef('tag_event.repository_id', '=', 'tag.repository_id')
           .onRef('tag_event.tag', '=', 'tag.name')
           .onRef('tag_event.sequence', '>=', 'tag.first_sequence')
+          .onRef('tag_event.sequence', '<=', 'tag.sequence')
           .on((on) => on('tag_event.sequence', '>', on(on.ref('tag.sequence'), '-', limit))),
       )
       .selectAll('tag_event')

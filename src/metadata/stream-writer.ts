@@ -338,6 +338,8 @@ export class StreamWriter {
     if (head !== undefined && !isSameImage) this.#checkGuard(stream, tag);
     if (isSamePlace && isSameImage) {
       if (row!.conditions !== null) await this.setConditions(stream, tag, []);
+      // The image may have been deleted, and is here again.
+      if (row!.image === null && event.image !== undefined) await this.#pointAt(stream, tag as Tag, head.sequence);
       if (head.generation === event.generation) return false;
       await this.#touch(stream, tag);
       await this.#changeEvent(stream, tag as Tag, head.sequence, { generation: event.generation });

@@ -117,10 +117,11 @@ export async function resolveTag(
       : { event, linkFrom: from };
   }
   const isLinked = found.image !== undefined && (await edit.isLinked(from, found.image));
+  const isElsewhere = found.location !== undefined && found.location !== repository;
   return {
     event: {
       ...event,
-      ...(found.location !== undefined && { location: found.location }),
+      ...(isElsewhere && { location: found.location }),
       ...(found.reference !== undefined && { reference: found.reference }),
     },
     linkFrom: isLinked && found.location === undefined && tag.reference !== true ? from : undefined,

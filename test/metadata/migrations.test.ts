@@ -47,3 +47,68 @@ test('a database of the first version keeps its repositories, and its projects b
   expect(await store.readChanges(await store.currentVersion(), { limit: 10 })).toMatchObject({ changes: [] });
   await db.destroy();
 });
+
+test('a database without streams keeps its tags with the whole of their history', async () => {
+  const path = join(folder, 'tags.sqlite');
+  const raw = new SqliteDatabase(path);
+  const old = new Kysely<unknown>({ dialect: new SqliteDialect({ database: raw }) });
+  const { '001-registry': registry, '002-objects': objects } = migrations;
+  const before = { '001-registry': registry!, '002-objects': objects! };
+  await new Migrator({ db: old, provider: { getMigrations: () => Promise.resolve(before) } }).migrateToLatest();
+  const [a, b] = ['a', 'b'].map((letter) => `sha256:${letter.repeat(64)}`);
+  raw.exec(`
+    insert into repository (id, name, created_at) values (7, 'team/app', 1000);
+    insert into image (digest, media_type, size, bytes, created_at) values
+      ('${a}', 'application/vnd.oci.image.manifest.v1+json', 2, x'7b7d', 1000),
+      ('${b}', 'application/vnd.oci.image.manifest.v1+json', 2, x'7b7d', 1000);
+    insert into repository_image (repository_id, image, sparse, linked_at) values (7, '${a}', 0, 1000), (7, '${b}', 0, 1000);
+    insert into tag (repository_id, name, image, sequence) values (7, 'v10', '${b}', 2), (7, 'again', '${a}', 3);
+    insert into tag_event (repository_id, tag, sequence, image, cause, principal, at) values
+      (7, 'v10', 1, '${a}', 'push', 'ada', 2000),
+      (7, 'v10', 2, '${b}', 'push', 'system:serviceaccount:team:builder', 3000),
+      (7, 'again', 1, '${b}', 'push', 'ada', 2000),
+      (7, 'again', 2, null, 'delete', 'ada', 2500),
+      (7, 'again', 3, '${a}', 'push', 'ada', 4000),
+      (7, 'gone', 1, '${a}', 'push', 'ada', 2000),
+      (7, 'gone', 2, null, 'delete', 'system:anonymous', 5000);
+  `);
+  await old.destroy();
+
+  const db = await openSqlite(path);
+  const streams = new KyselyStreamStore(db);
+  const app = parseRepositoryName('team/app');
+  const stream = await streams.readStream(app, 10);
+  expect(stream).toMatchObject({ stream: { generation: 1, tagCount: 2 } });
+  expect(stream!.tags).toMatchObject([
+    { name: 'again', image: a, sequence: 3, firstSequence: 3, events: [{ image: a, sequence: 3 }] },
+    {
+      name: 'v10',
+      image: b,
+      sequence: 2,
+      firstSequence: 1,
+      events: [
+        { image: b, actor: { kind: 'service-account' }, created: new Date(3000), at: new Date(3000) },
+        { image: a, actor: { name: 'ada', kind: 'user' }, generation: 1, cause: 'push' },
+      ],
+    },
+  ]);
+  const history = await streams.listHistory({ of: { kind: 'project', project: 'team' }, limit: 100 });
+  expect(history).toHaveLength(7);
+  expect(
+    history
+      .filter(({ isCurrent }) => isCurrent)
+      .map(({ tag }) => tag)
+      .sort(),
+  ).toEqual(['again', 'v10']);
+  const gone = await streams.listHistory({ of: { kind: 'tag', repository: app, tag: 'gone' }, limit: 10 });
+  expect(gone).toMatchObject([
+    { cause: 'delete', actor: { kind: 'anonymous' } },
+    { cause: 'push', image: a },
+  ]);
+  // Nothing of it was in the change log, and what happens now is.
+  await streams.edit(async (edit) => {
+    expect(await edit.findDeletion(app, 'gone')).toMatchObject({ last: { sequence: 1 }, firstSequence: 1 });
+    expect(await edit.findDeletion(app, 'again')).toBeUndefined();
+  });
+  await db.destroy();
+});

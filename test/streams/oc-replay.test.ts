@@ -165,13 +165,9 @@ describe('reading', () => {
     };
     expect(await names('labelSelector=a%3Db&limit=500')).toEqual(['chosen']);
     expect(await names('fieldSelector=metadata.name%3Dapp&limit=500')).toEqual(['app']);
-    const { body: sorted } = await send('GET', `${demo}/imagestreams?includeObject=Object`, { accept: 'table' });
-    expect(sorted).toMatchObject({
-      rows: expect.arrayContaining([
-        expect.objectContaining({
-          object: expect.objectContaining({ kind: 'ImageStream', status: expect.anything() }),
-        }),
-      ]),
+    const sorted = `${demo}/imagestreams?fieldSelector=metadata.name%3Dapp&includeObject=Object`;
+    expect((await send('GET', sorted, { accept: 'table' })).body).toMatchObject({
+      rows: [{ object: { kind: 'ImageStream', status: { dockerImageRepository: `${host}/demo/app` } } }],
     });
     const { body: first } = await send('GET', `${demo}/imagestreams?limit=1`, { accept: 'table' });
     const { continue: position } = first['metadata'] as { readonly continue: string };
@@ -643,6 +639,68 @@ describe('oc tag', () => {
         reason: 'Forbidden',
         message: expect.stringContaining('User "oc-viewer" cannot update resource') as string,
       },
+    });
+  });
+});
+
+describe('oc image', () => {
+  /** As oc does with a challenge: any user name, and the API token for a password. */
+  async function tokenFor(...scopes: readonly string[]): Promise<string> {
+    const challenge = await registry.fetch('/v2/', { as: 'nobody' });
+    expect(challenge.status).toBe(401);
+    const [, realm, service] =
+      /^Bearer realm="([^"]+)",service="([^"]+)"/.exec(challenge.headers.get('WWW-Authenticate') ?? '') ?? [];
+    const url = new URL(realm!);
+    url.searchParams.set('account', 'user');
+    for (const scope of scopes) url.searchParams.append('scope', scope);
+    url.searchParams.set('service', service!);
+    const response = await registry.fetch(url.href, { as: { name: 'user', password: await registry.apiToken(admin) } });
+    expect(response.status).toBe(200);
+    return ((await response.json()) as { readonly token: string }).token;
+  }
+
+  test('info reads the manifest by the digest that a HEAD of the tag gave, and then the config', async () => {
+    const as = { token: await tokenFor('repository:demo/app:pull') };
+    const headers = { Accept: 'application/vnd.oci.image.manifest.v1+json, application/json, */*' };
+    const head = await registry.fetch('/v2/demo/app/manifests/v1', { method: 'HEAD', as, headers });
+    const digest = head.headers.get('Docker-Content-Digest');
+    expect({ status: head.status, digest }).toEqual({ status: 200, digest: v1.digest });
+    const manifest = await registry.fetch(`/v2/demo/app/manifests/${digest}`, { as, headers });
+    expect(Buffer.from(await manifest.arrayBuffer()).equals(v1.bytes)).toBe(true);
+    const config = await registry.fetch(`/v2/demo/app/blobs/${v1.config.digest}`, { as });
+    expect(Buffer.from(await config.arrayBuffer()).equals(v1.config.bytes)).toBe(true);
+  });
+
+  test('mirror and append upload with a token of two scopes, and look at each blob afterwards', async () => {
+    const as = { token: await tokenFor('repository:demo/app:pull', 'repository:other/mirrored:pull,push') };
+    for (const { bytes, digest } of [v1.config, v1.layer]) {
+      const path = `/v2/other/mirrored/blobs/${digest}`;
+      expect((await registry.fetch(path, { method: 'HEAD', as })).status).toBe(404);
+      const session = await registry.fetch('/v2/other/mirrored/blobs/uploads/', { method: 'POST', as });
+      const patched = await registry.fetch(session.headers.get('Location')!, { method: 'PATCH', as, body: bytes });
+      expect(patched.status).toBe(202);
+      const finish = new URL(patched.headers.get('Location')!, registry.url);
+      finish.searchParams.set('digest', digest);
+      expect((await registry.fetch(finish.href, { method: 'PUT', as })).status).toBe(201);
+      const head = await registry.fetch(path, { method: 'HEAD', as });
+      expect(head.headers.get('Content-Length')).toBe(String(bytes.length));
+    }
+    const headers = { 'Content-Type': v1.mediaType };
+    const put = await registry.fetch('/v2/other/mirrored/manifests/v1', { method: 'PUT', as, headers, body: v1.bytes });
+    expect(put.status).toBe(201);
+    expect((await send('GET', `${group}/namespaces/other/imagestreamtags/mirrored:v1`)).body).toMatchObject({
+      image: { metadata: { name: v1.digest } },
+    });
+  });
+
+  test('registry login finds the host in the first stream', async () => {
+    const { body } = await send('GET', `${demo}/imagestreams`, { accept: 'typed' });
+    expect(body).toMatchObject({
+      items: expect.arrayContaining([
+        expect.objectContaining({
+          status: expect.objectContaining({ dockerImageRepository: `${host}/demo/app` }) as unknown,
+        }),
+      ]) as unknown,
     });
   });
 });

@@ -87,18 +87,25 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .columns(['repository_id', 'follows'])
     .where(sql.ref('follows'), 'is not', null)
     .execute();
-  await schema
-    .createIndex('tag_failing')
-    .on('tag')
-    .columns(['repository_id', 'sort_name'])
-    .where(sql.ref('conditions'), 'is not', null)
-    .execute();
-  await schema
-    .createIndex('tag_scheduled')
-    .on('tag')
-    .columns(['repository_id', 'sort_name'])
-    .where(sql.ref('scheduled'), '=', 1)
-    .execute();
+  // Few tags are failing or scheduled; in whatever order they are wanted, they need not be looked for among all others.
+  for (const [suffix, column] of [
+    ['', 'sort_name'],
+    ['_changed_at', 'changed_at'],
+    ['_size', 'size'],
+  ] as const) {
+    await schema
+      .createIndex(`tag_failing${suffix}`)
+      .on('tag')
+      .columns(['repository_id', column])
+      .where(sql.ref('conditions'), 'is not', null)
+      .execute();
+    await schema
+      .createIndex(`tag_scheduled${suffix}`)
+      .on('tag')
+      .columns(['repository_id', column])
+      .where(sql.ref('scheduled'), '=', 1)
+      .execute();
+  }
   await schema.createIndex('tag_event_image').on('tag_event').columns(['repository_id', 'image']).execute();
   await schema.createIndex('tag_event_version').on('tag_event').columns(['repository_id', 'version']).execute();
   await schema.createIndex('tag_event_project').on('tag_event').columns(['project', 'version']).execute();
