@@ -181,7 +181,9 @@ describe('the plan of', () => {
     const plans = await planOf(run);
     expect(plans.length).toBeGreaterThan(0);
     // A page is what an inner query has found already.
-    const scans = plans.filter(({ steps }) => steps.some((step) => /^SCAN (?!CONSTANT ROW|\d+-ROW VALUES|page$)/.test(step)));
+    const scans = plans.filter(({ steps }) =>
+      steps.some((step) => /^SCAN (?!CONSTANT ROW|\d+-ROW VALUES|page$)/.test(step)),
+    );
     expect(scans).toEqual([]);
   });
 
