@@ -89,7 +89,7 @@ async function map(
             invalidValue(
               'image.metadata.name',
               digest,
-              'no such image here: push it, or send image.dockerImageManifest',
+              'no such image here: push it, or send image.dockerImageManifest with the image.dockerImageReference of another registry',
             ),
           ]);
         }

@@ -73,7 +73,7 @@ export class StreamModel {
   /** The image that the registry serves for a tag. */
   servedBy(name: StreamName, tag: string): string | undefined {
     const [head] = this.itemsOf(name, tag);
-    if (head === undefined || head.place !== name) return undefined;
+    if (head?.place !== name) return undefined;
     return this.#streams.get(name)!.images.has(head.image) ? head.image : undefined;
   }
 
@@ -228,7 +228,7 @@ export class StreamModel {
     const [head] = this.itemsOf(name, tag);
     const isSameImage = head?.image === event.image;
     const isSamePlace = head !== undefined && head.place === event.place && (isSameImage || event.image === '');
-    if (head !== undefined && isSamePlace && isSameImage) {
+    if (isSamePlace && isSameImage) {
       if (head.generation === event.generation) return false;
       head.generation = event.generation;
       return true;
