@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Resource, Verb } from '../src/kube/resource.js';
 import { KyselyObjectStore } from '../src/metadata/kysely-object-store.js';
 import { addPerson, apiTokenFor, forged, serviceAccountToken, signedAgain } from './support/identities.js';
-import { emptyJson, imageManifest, type Manifest } from './support/images.js';
+import { emptyJson, imageManifest, pushImage, type Manifest } from './support/images.js';
 import {
   admin as clusterAdmin,
   authorizationOf,
@@ -65,6 +65,36 @@ const workloads: Table = {
   'routes.route.openshift.io': 'list',
 };
 
+/** Streams, tags and what happened to them, for those who may pull. */
+const seesStreams: Table = {
+  'imagestreams.image.openshift.io': read,
+  'imagestreams/layers.image.openshift.io': 'get',
+  'imagestreamtags.image.openshift.io': 'get list',
+  'imagetags.image.openshift.io': 'get list',
+  'imagestreamimages.image.openshift.io': 'get',
+  'activities.weir.dev': 'list',
+  'imagestreams/tags.weir.dev': 'get',
+  'imagestreams/history.weir.dev': 'get',
+  'imagestreams/compare.weir.dev': 'get',
+  'imagestreamtags/history.weir.dev': 'get',
+  'imagestreamtags/compare.weir.dev': 'get',
+  'tagpolicies.weir.dev': read,
+};
+
+/** And for those who may change them. */
+const editsStreams: Table = {
+  ...seesStreams,
+  'imagestreams.image.openshift.io': all,
+  'imagestreams/secrets.image.openshift.io': 'get',
+  'imagestreamtags.image.openshift.io': 'create delete get list patch update',
+  'imagetags.image.openshift.io': 'create delete get list patch update',
+  'imagestreammappings.image.openshift.io': 'create',
+  'imagestreamtags/rollback.image.openshift.io': 'create',
+  'imagestreamtags/undelete.image.openshift.io': 'create',
+  'imagestreamtags/rollback.weir.dev': 'create',
+  'imagestreamtags/undelete.weir.dev': 'create',
+};
+
 /** In project `team` for those who are bound there. */
 const tables: Readonly<Record<RoleName, Table>> = {
   anonymous,
@@ -73,14 +103,15 @@ const tables: Readonly<Record<RoleName, Table>> = {
     ...loggedIn,
     namespaces: 'get',
     'projects.project.openshift.io': 'get list watch',
-    'imagestreams.image.openshift.io': 'get list',
+    ...seesStreams,
   },
   viewer: {
     ...loggedIn,
     ...workloads,
     namespaces: 'get',
     'projects.project.openshift.io': 'get list watch',
-    'imagestreams.image.openshift.io': 'get list',
+    ...seesStreams,
+    'imagestreams/status.image.openshift.io': 'get',
     configmaps: read,
     events: read,
     limitranges: read,
@@ -92,7 +123,7 @@ const tables: Readonly<Record<RoleName, Table>> = {
     ...loggedIn,
     namespaces: 'get',
     'projects.project.openshift.io': 'get list watch',
-    'imagestreams.image.openshift.io': 'get list',
+    ...editsStreams,
     secrets: all,
     serviceaccounts: all,
   },
@@ -101,7 +132,8 @@ const tables: Readonly<Record<RoleName, Table>> = {
     ...workloads,
     namespaces: 'get',
     'projects.project.openshift.io': 'get list watch',
-    'imagestreams.image.openshift.io': 'get list',
+    ...editsStreams,
+    'imagestreams/status.image.openshift.io': 'get',
     configmaps: all,
     events: 'create get list watch',
     limitranges: read,
@@ -115,7 +147,8 @@ const tables: Readonly<Record<RoleName, Table>> = {
     ...loggedIn,
     namespaces: 'get',
     'projects.project.openshift.io': 'delete get list watch',
-    'imagestreams.image.openshift.io': 'get list',
+    ...editsStreams,
+    'tagpolicies.weir.dev': all,
     secrets: all,
     serviceaccounts: all,
     'serviceaccounts/token': 'create',
@@ -132,7 +165,9 @@ const tables: Readonly<Record<RoleName, Table>> = {
     ...workloads,
     namespaces: 'get',
     'projects.project.openshift.io': 'delete get list patch update watch',
-    'imagestreams.image.openshift.io': 'get list',
+    ...editsStreams,
+    'imagestreams/status.image.openshift.io': 'get',
+    'tagpolicies.weir.dev': all,
     configmaps: all,
     events: 'create get list watch',
     limitranges: read,
@@ -153,7 +188,8 @@ const tables: Readonly<Record<RoleName, Table>> = {
     ...workloads,
     namespaces: read,
     'projects.project.openshift.io': read,
-    'imagestreams.image.openshift.io': 'get list',
+    ...seesStreams,
+    'imagestreams/status.image.openshift.io': 'get',
     'images.image.openshift.io': read,
     configmaps: read,
     events: read,
@@ -182,7 +218,9 @@ const tables: Readonly<Record<RoleName, Table>> = {
     namespaces: 'create delete get list patch update watch',
     'projects.project.openshift.io': 'create delete get list patch update watch',
     'projectrequests.project.openshift.io': 'create list',
-    'imagestreams.image.openshift.io': 'get list',
+    ...editsStreams,
+    'imagestreams/status.image.openshift.io': 'get patch update',
+    'tagpolicies.weir.dev': all,
     'images.image.openshift.io': all,
     'imagesignatures.image.openshift.io': 'create delete',
     configmaps: all,
@@ -250,6 +288,33 @@ const bodies: Readonly<Record<string, object>> = {
     type: 'atomic',
     content: 'c2lnbmF0dXJl',
   },
+  'imagestreamtags.image.openshift.io': {
+    metadata: { name: 'nothing-here:v1' },
+    tag: { from: { kind: 'DockerImage', name: 'quay.io/x/y:1' } },
+  },
+  'imagetags.image.openshift.io': {
+    metadata: { name: 'nothing-here:v1' },
+    spec: { from: { kind: 'DockerImage', name: 'quay.io/x/y:1' } },
+  },
+  'imagestreamimages.image.openshift.io': { metadata: { name: `nothing-here@${unstored.digest}` } },
+  'imagestreammappings.image.openshift.io': {
+    metadata: { name: 'app' },
+    image: {
+      metadata: { name: unstored.digest },
+      dockerImageReference: 'quay.io/x/y:1',
+      dockerImageManifest: unstored.bytes.toString(),
+    },
+    tag: 'v2',
+  },
+  'imagestreamtags/history.weir.dev': { metadata: { name: 'nothing-here:v1' } },
+  'imagestreamtags/compare.weir.dev': { metadata: { name: 'nothing-here:v1' } },
+  ...Object.fromEntries(
+    ['weir.dev', 'image.openshift.io'].flatMap((group) => [
+      [`imagestreamtags/rollback.${group}`, { metadata: { name: 'app:moved' }, spec: { to: { steps: 1 } } }],
+      [`imagestreamtags/undelete.${group}`, { metadata: { name: 'app:deleted' }, spec: {} }],
+    ]),
+  ),
+  'tagpolicies.weir.dev': { spec: { requireReason: ['delete'] } },
   'trustrules.weir.dev': {
     spec: {
       issuer: 'https://ci.example',
@@ -297,6 +362,13 @@ beforeAll(async () => {
   registry = await startRegistry();
   for (const project of ['team', 'other']) await registry.addProject(project);
   await registry.api('/apis/image.openshift.io/v1/images', { method: 'POST', body: imageOf(signed) });
+  for (const project of ['team', 'other']) {
+    for (const name of ['first', 'second']) await pushImage(registry, `${project}/app`, 'moved', name);
+    await pushImage(registry, `${project}/app`, 'deleted', 'first');
+    await registry.api(`/apis/image.openshift.io/v1/namespaces/${project}/imagestreamtags/app:deleted`, {
+      method: 'DELETE',
+    });
+  }
   const added = await Promise.all(
     Object.entries(grants).map(async ([name, grant]) => {
       const token = await registry.apiToken(await addPerson(registry, name, grant));
@@ -385,6 +457,10 @@ async function send(key: string, verb: Verb, as: Identity, namespace = 'team'): 
 
 /** Of the answer to who may. */
 function usualStatus(key: string, verb: Verb): number {
+  // Of any project, whatever stream is named.
+  if (key === 'imagestreams/secrets.image.openshift.io') return 200;
+  // What is not there can be made by an update.
+  if (verb === 'update' && /^image(stream)?tags\./.test(key)) return 201;
   if (verb === 'create') return 201;
   return isList(verb) || verb === 'deletecollection' || isProject(key) ? 200 : 404;
 }
@@ -423,7 +499,10 @@ function listsOf(table: Table): Table {
 }
 
 test('everything the API serves is in the table of those who may do everything, with its verbs', () => {
-  const served = [...targets].map(([key, { verbs }]) => [key, [...verbs].sort().join(' ')]);
+  const served = [...targets]
+    .map(([key, { verbs }]) => [key, [...verbs].sort().join(' ')] as const)
+    // Some have nothing but their parts.
+    .filter(([, verbs]) => verbs !== '');
   expect(Object.fromEntries(served)).toEqual(tables['cluster-admin']);
 });
 

@@ -98,6 +98,7 @@ const readTagHistory = rule(
   'imagestreams/compare',
   'imagestreams/history',
   'imagestreams/tags',
+  'imagestreamtags/compare',
   'imagestreamtags/history',
   'tagpolicies',
 );

@@ -238,7 +238,7 @@ export class KyselyStreamStore implements StreamStore {
         'image_summary.platforms',
         'image_summary.version as imageVersion',
       ])
-      .$if(of.kind !== 'project', (events) =>
+      .$if(of.kind === 'tag' || of.kind === 'stream', (events) =>
         events.where('repository.name', '=', (of as { repository: RepositoryName }).repository),
       )
       .$if(of.kind === 'tag', (events) =>
@@ -246,6 +246,9 @@ export class KyselyStreamStore implements StreamStore {
           .where('tag_event.tag', '=', (of as { tag: string }).tag as Tag)
           .$if(before !== undefined, (page) => page.where('tag_event.sequence', '<', before!.sequence))
           .orderBy('tag_event.sequence', 'desc'),
+      )
+      .$if(of.kind === 'everything', (events) =>
+        events.where('repository.name', '>=', afterLeftovers as RepositoryName),
       )
       .$if(of.kind === 'project', (events) => {
         const { project } = of as { project: string };

@@ -146,7 +146,8 @@ export interface HistoryQuery {
   readonly of:
     | { readonly kind: 'tag'; readonly repository: RepositoryName; readonly tag: string }
     | { readonly kind: 'stream'; readonly repository: RepositoryName }
-    | { readonly kind: 'project'; readonly project: string };
+    | { readonly kind: 'project'; readonly project: string }
+    | { readonly kind: 'everything' };
   readonly causes?: readonly TagEventCause[];
   readonly actor?: string;
   readonly image?: Digest;

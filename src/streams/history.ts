@@ -7,7 +7,7 @@ import type { ApiObject, ObjectStore } from '../metadata/object-store.js';
 import type { HistoryEvent, HistoryPosition, HistoryQuery, StreamStore } from '../metadata/stream-store.js';
 import type { TagEventCause } from '../metadata/tag-history.js';
 import { isDigest } from '../oci/digest.js';
-import { streamNameOf } from '../oci/repository-name.js';
+import { projectOf, streamNameOf } from '../oci/repository-name.js';
 import { parseStreamName, parseStreamTagName } from './stream-names.js';
 import { pullSpecOf, sightOf, type SightOptions } from './stream-view.js';
 import { weirGroup } from './tag-rollback.js';
@@ -117,7 +117,7 @@ export function streamHistorySubresource(options: HistoryOptions): Subresource {
   };
 }
 
-/** What happened to the tags of a project, newest first. */
+/** What happened to the tags of a project, or of all, newest first. */
 export function activityResource(options: HistoryOptions): Resource {
   return {
     ...kind,
@@ -130,8 +130,8 @@ export function activityResource(options: HistoryOptions): Resource {
     columns,
     storage: {
       list: async (call, query) => {
-        if (call.namespace === '') throw badRequest('activity is listed in one project: name a namespace');
-        return listEvents(options, call, query, { kind: 'project', project: call.namespace });
+        const { namespace: project } = call;
+        return listEvents(options, call, query, project === '' ? { kind: 'everything' } : { kind: 'project', project });
       },
     },
   };
@@ -201,7 +201,7 @@ function toTagEventObject(event: HistoryEvent, call: Call, options: HistoryOptio
   return {
     metadata: {
       name: `${stream}:${tag}@${sequence}`,
-      namespace: call.namespace,
+      namespace: projectOf(repository),
       uid: '',
       resourceVersion: String(event.version),
       creationTimestamp: timestamp(event.at),

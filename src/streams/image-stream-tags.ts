@@ -13,6 +13,7 @@ import type {
   Subresource,
   WriteOptions,
 } from '../kube/resource.js';
+import { checkPreconditions } from '../kube/stored-resource.js';
 import type { ApiObject, ObjectStore } from '../metadata/object-store.js';
 import type { ImageRecord } from '../metadata/image-store.js';
 import type { StreamShell, StreamStore, TagState } from '../metadata/stream-store.js';
@@ -133,6 +134,8 @@ export class ImageStreamTagStorage implements ResourceStorage {
       if (found !== undefined && resourceVersion !== '' && resourceVersion !== String(found.stream.version)) {
         throw conflict(names, name, `another caller has updated the resource version to ${found.stream.version}`);
       }
+      const { uid = '' } = sent.metadata as { uid?: string };
+      if (current !== undefined && uid !== '') checkPreconditions(names, current, { uid, resourceVersion: undefined });
       const causes = found === undefined ? [] : metaCauses(sent, current, found.stream);
       const wanted = sentTagOf(sent);
       const annotations = withoutReason(sent.metadata.annotations);

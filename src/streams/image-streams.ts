@@ -237,10 +237,11 @@ function repositoryOf(namespace: string, name: string): RepositoryName {
 /** A PUT must say what it was made from (openshift-apiserver, AllowUnconditionalUpdate). */
 function requireVersion(sent: ApiObject, current: ApiObject): void {
   const { resourceVersion = '', uid, name } = sent.metadata;
+  checkPreconditions(streamNames, current, { resourceVersion: undefined, uid: uid === '' ? undefined : uid });
   if (resourceVersion === '' || resourceVersion === '0') {
     throw invalid(streamNames, name, [invalidValue('metadata.resourceVersion', 0, 'must be specified for an update')]);
   }
-  checkPreconditions(streamNames, current, { resourceVersion, uid: uid === '' ? undefined : uid });
+  checkPreconditions(streamNames, current, { resourceVersion, uid: undefined });
 }
 
 /** As the schema lets it through. */

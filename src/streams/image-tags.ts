@@ -1,5 +1,5 @@
 import { imageGroup } from '../auth/authorize.js';
-import { alreadyExists, conflict, invalid, notFound, type StatusCause } from '../kube/errors.js';
+import { alreadyExists, conflict, invalid, notFound, StatusError, type StatusCause } from '../kube/errors.js';
 import { deepEqual, type JsonValue } from '../kube/json.js';
 import { invalidValue, requiredValue } from '../kube/object-meta.js';
 import type {
@@ -12,6 +12,7 @@ import type {
   ResourceStorage,
   WriteOptions,
 } from '../kube/resource.js';
+import { checkPreconditions } from '../kube/stored-resource.js';
 import type { ApiObject } from '../metadata/object-store.js';
 import { imageTagColumns } from './stream-columns.js';
 import { parseStreamTagName, requireRepository } from './stream-names.js';
@@ -102,7 +103,7 @@ class ImageTagStorage implements ResourceStorage {
     const repository = requireRepository(parsed, names, stream);
     const { service } = this.#options;
     return service.retry(names, name, async () => {
-      const current = await this.#find(call, name);
+      const current = await this.#find(call, name).catch(undefinedWhenAbsent);
       const sent = change(current);
       const { resourceVersion = '' } = sent.metadata;
       const known = current?.metadata.resourceVersion;
@@ -110,6 +111,8 @@ class ImageTagStorage implements ResourceStorage {
       if (resourceVersion !== '' && resourceVersion !== known) {
         throw conflict(names, name, `another caller has updated the resource version to ${known}`);
       }
+      const { uid = '' } = sent.metadata as { uid?: string };
+      if (current !== undefined && uid !== '') checkPreconditions(names, current, { uid, resourceVersion: undefined });
       const causes = otherCauses(sent, current);
       if (causes.length > 0) throw invalid(names, name, causes);
       const wanted = sentSpecOf(sent);
@@ -153,6 +156,12 @@ class ImageTagStorage implements ResourceStorage {
     if (causes.length > 0) throw invalid(names, name, causes);
     return next;
   }
+}
+
+/** A stream that is not there may be made by an update. */
+function undefinedWhenAbsent(error: unknown): undefined {
+  if (error instanceof StatusError && error.reason === 'NotFound') return undefined;
+  throw error;
 }
 
 function sentSpecOf(sent: ApiObject): SentTag | undefined {

@@ -183,6 +183,8 @@ const objects: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
     subjects: [],
     roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'view' },
   },
+  'image.openshift.io/v1/imagestreams': { metadata: { annotations: { note: marker } } },
+  'weir.dev/v1/tagpolicies': { metadata: { annotations: { note: marker } }, spec: { requireReason: ['delete'] } },
   'weir.dev/v1/trustrules': {
     metadata: { annotations: { note: marker } },
     spec: {
@@ -198,7 +200,9 @@ function keyOf(resource: Resource): string {
   return `${apiVersionOf(resource)}/${resource.plural}`;
 }
 
-const isStored = ({ isNamespaced, storage }: Resource) => isNamespaced && storage.update !== undefined;
+/** What is no object of its own, such as a tag of a stream, cannot be watched. */
+const isStored = ({ isNamespaced, storage }: Resource) =>
+  isNamespaced && storage.update !== undefined && storage.watch !== undefined;
 
 /** The object of a row, as somebody would send it; without the marker where it is not of blue. */
 function bodyOf(key: string, metadata: Readonly<Record<string, unknown>>): object {

@@ -227,7 +227,7 @@ export class StreamModel {
     const state = this.#ensureTag(stream, tag);
     const [head] = this.itemsOf(name, tag);
     const isSameImage = head?.image === event.image;
-    const isSamePlace = head !== undefined && head.place === event.place && (isSameImage || event.image === '');
+    const isSamePlace = head?.place === event.place && (isSameImage || event.image === '');
     if (isSamePlace && isSameImage) {
       if (head.generation === event.generation) return false;
       head.generation = event.generation;

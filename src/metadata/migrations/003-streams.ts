@@ -108,6 +108,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   }
   await schema.createIndex('tag_event_image').on('tag_event').columns(['repository_id', 'image']).execute();
   await schema.createIndex('tag_event_version').on('tag_event').columns(['repository_id', 'version']).execute();
+  await schema.createIndex('tag_event_all').on('tag_event').column('version').execute();
   await schema.createIndex('tag_event_project').on('tag_event').columns(['project', 'version']).execute();
   await schema
     .createIndex('tag_event_deleted')
