@@ -14,7 +14,8 @@ import { imageStreamSchema } from './stream-schema.js';
 import { reasonOf, StaleError, type RunningEdit } from './stream-service.js';
 import { pullSpecOf, shellSpecOf, sightOf, type StreamSight } from './stream-view.js';
 import { targetOfPullSpec } from './tag-targets.js';
-import type { ImageStream, NamedTagEventList, TagEventItem } from './types.js';
+import { tagCauses } from './tag-validation.js';
+import type { NamedTagEventList, TagEventCondition, TagEventItem } from './types.js';
 
 /** More events than any tag is shown with. */
 const allEvents = 1_000_000;
@@ -46,14 +47,14 @@ async function updateStatus(
     const state = await storage.find(call, name);
     if (state === undefined) throw notFound(streamNames, name);
     const current = await storage.get(call, name);
-    const sent = change(current) as ImageStream;
+    const sent = change(current) as SentStream;
     const { resourceVersion = '', uid } = sent.metadata;
     checkPreconditions(streamNames, current, {
       resourceVersion: resourceVersion === '' ? undefined : resourceVersion,
       uid: uid === '' ? undefined : uid,
     });
-    const wanted = (sent as Partial<ImageStream>).status?.tags ?? [];
-    const causes = wanted.flatMap(itemCauses);
+    const wanted = (sent.status?.tags ?? []).map(withItemDefaults);
+    const causes = wanted.flatMap(tagEventCauses);
     if (causes.length > 0) throw invalid(streamNames, name, causes);
     const { stream } = state;
     const request = { call, repository: stream.name, resource: streamNames, dryRun: write.dryRun };
@@ -63,7 +64,7 @@ async function updateStatus(
         throw new StaleError();
       }
       const metadata = ownMetadata(changedMeta(current.metadata, sent.metadata as never));
-      const local = (sent as Partial<ImageStream>).spec?.lookupPolicy.local ?? shellSpecOf(stream).lookupPolicy.local;
+      const local = sent.spec?.lookupPolicy?.local ?? shellSpecOf(stream).lookupPolicy.local;
       const { lookupPolicy: _lookupPolicy, ...spec } = stream.spec;
       const next = { metadata, spec: { ...spec, ...(local && { lookupPolicy: { local } }) } };
       if (JSON.stringify(next) !== JSON.stringify({ metadata: stream.metadata, spec: stream.spec })) {
@@ -84,15 +85,41 @@ function blank(name: string): TagState {
   return { name, spec: undefined, image: undefined, sequence: 0, firstSequence: 0, conditions: [], events: [] };
 }
 
-/** NamedTagEventList as the schema lets it through. */
+/** What of a stream counts here, as the schema lets it through. */
+interface SentStream extends ApiObject {
+  readonly spec?: { readonly lookupPolicy?: { readonly local?: boolean } } | null;
+  readonly status?: { readonly tags?: readonly SentTagEvents[] | null } | null;
+}
+
 interface SentTagEvents {
   readonly tag: string;
-  readonly items?: readonly { readonly dockerImageReference?: string; readonly image?: string }[] | null;
+  readonly items?: readonly SentItem[] | null;
+  readonly conditions?: readonly TagEventCondition[] | null;
+}
+
+interface SentItem extends Partial<Omit<TagEventItem, 'created'>> {
+  readonly created?: string | null;
+}
+
+/** The history of a tag with what was left out of it. */
+function withItemDefaults({ tag, items, conditions }: SentTagEvents): NamedTagEventList {
+  return {
+    tag,
+    items: (items ?? []).map(({ created, dockerImageReference = '', image = '', generation = 0 }) => ({
+      created: created ?? '',
+      dockerImageReference,
+      image,
+      generation,
+    })),
+    conditions: conditions ?? [],
+  };
 }
 
 /** What is wrong with the history of a tag as it was sent. */
-function itemCauses({ tag, items }: SentTagEvents): StatusCause[] {
-  return (items ?? []).flatMap(({ dockerImageReference = '', image = '' }, index): StatusCause[] => {
+function tagEventCauses({ tag, items }: NamedTagEventList): StatusCause[] {
+  const causes = tagCauses({ name: tag }, `status.tags[${tag.slice(0, 200)}]`);
+  if (causes.length > 0) return causes;
+  return (items ?? []).flatMap(({ dockerImageReference, image }, index): StatusCause[] => {
     const field = `status.tags[${tag}].items[${index}]`;
     if (dockerImageReference === '') return [requiredValue(`${field}.dockerImageReference`)];
     if (image !== '' && !isDigest(image)) {
