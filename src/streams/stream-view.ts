@@ -18,6 +18,9 @@ export const truncatedAnnotation = 'weir.dev/history-truncated';
 /** On a write: why. It is kept in the history and not on the object. */
 export const reasonAnnotation = 'weir.dev/reason';
 
+/** On a tag whose schedule was paused by a rollback, until it is taken away: when that was. */
+export const pausedAnnotation = 'weir.dev/schedule-paused';
+
 /** How streams are shown. */
 export interface StreamSight {
   /** By which the registry is called, as in `weir.example:5000`. */

@@ -3,6 +3,7 @@ import type { JsonBody, StreamEdit, StreamShell } from '../metadata/stream-store
 import type { Actor, NewTagEvent, TagEvent } from '../metadata/tag-history.js';
 import { projectOf, streamNameOf, type RepositoryName } from '../oci/repository-name.js';
 import { parseStreamName } from './stream-names.js';
+import { pausedAnnotation } from './stream-view.js';
 import { isChanged, parseTagSource, type ParsedTagSource } from './tag-validation.js';
 import type { TagReference } from './types.js';
 
@@ -43,7 +44,7 @@ export function specTagOf(tag: TagReference, stream: StreamShell) {
     generation: generation ?? stream.generation,
     body: body as JsonBody,
     ...(follows !== undefined && follows !== name && { follows }),
-    scheduled: tag.importPolicy.scheduled === true,
+    scheduled: tag.importPolicy.scheduled === true && tag.annotations?.[pausedAnnotation] === undefined,
   };
 }
 

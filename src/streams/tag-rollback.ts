@@ -12,7 +12,7 @@ import type { RepositoryName } from '../oci/repository-name.js';
 import type { TagOptions } from './image-stream-tags.js';
 import { parseStreamTagName, requireRepository } from './stream-names.js';
 import { reasonOf, requireReason, type RunningEdit } from './stream-service.js';
-import { sightOf, tagReferenceOf } from './stream-view.js';
+import { pausedAnnotation, sightOf, tagReferenceOf } from './stream-view.js';
 import { specTagOf } from './tag-edits.js';
 import { toImageStreamTag, toPendingTag, type FoundTag } from './tag-view.js';
 
@@ -20,9 +20,6 @@ import { toImageStreamTag, toPendingTag, type FoundTag } from './tag-view.js';
 export const weirGroup = 'weir.dev';
 
 const names = { group: imageGroup, plural: 'imagestreamtags' } as const;
-
-/** On a tag that a schedule would move away from what somebody went back to: the time at which it was paused. */
-export const pausedAnnotation = 'weir.dev/schedule-paused';
 
 /** Further back a rollback does not count. */
 const maxSteps = 1000;
@@ -225,8 +222,7 @@ async function pauseSchedule({ edit }: RunningEdit, { stream, tag }: FoundTag): 
   const wanted = tagReferenceOf(tag);
   if (wanted?.importPolicy.scheduled !== true) return;
   const annotations = { ...wanted.annotations, [pausedAnnotation]: edit.at.toISOString() };
-  const spec = specTagOf({ ...wanted, annotations }, stream);
-  await edit.putSpecTag(stream.name, tag.name, { ...spec, scheduled: false });
+  await edit.putSpecTag(stream.name, tag.name, specTagOf({ ...wanted, annotations }, stream));
 }
 
 /** What the tag is inside of the edit, and so also when the edit is only tried. */

@@ -237,6 +237,15 @@ describe('a rollback', () => {
     expect(items[0]).toMatchObject({ tag: 't', scheduled: false });
     const istag = await get<{ metadata: { annotations: object } }>(`${images}/shop/imagestreamtags/paused:t`);
     expect(Object.keys(istag.metadata.annotations)).toEqual(['weir.dev/schedule-paused']);
+    // It goes on when the annotation is taken away.
+    const resumed = await registry.api(`${images}/shop/imagestreamtags/paused:t`, {
+      method: 'PATCH',
+      headers: { 'Content-Type': 'application/merge-patch+json' },
+      body: { metadata: { annotations: { 'weir.dev/schedule-paused': null } } },
+    });
+    expect(resumed.status).toBe(200);
+    const after = await get<{ items: Record<string, unknown>[] }>(`${weir}/shop/imagestreams/paused/tags`);
+    expect(after.items[0]).toMatchObject({ tag: 't', scheduled: true });
   });
 });
 
