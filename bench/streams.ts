@@ -183,8 +183,9 @@ async function bigRows(registry: SeededRegistry): Promise<readonly Comparison[]>
   });
   const tagOf = (stream: SeededStream) => () => askTag(registry, stream);
   const historyOf = async (stream: SeededStream): Promise<() => Ask> => {
-    const url = `${weirApi(stream)}/imagestreamtags/${stream.name}:${tagNameOf(stream, 0)}/history`;
-    return askPages(url, await registry.listPages(url, stream.events / 2));
+    const tag = stream.tags === 1 ? `tags/${stream.name}:${tagNameOf(stream, 0)}` : `s/${stream.name}`;
+    const url = `${weirApi(stream)}/imagestream${tag}/history`;
+    return askPages(url, await registry.listPages(url, (stream.tags * stream.events) / 2));
   };
   const listOf = async (stream: SeededStream, sort: string): Promise<() => Ask> => {
     const url = `${weirApi(stream)}/imagestreams/${stream.name}/tags?sort=${sort}`;
@@ -208,19 +209,25 @@ async function bigRows(registry: SeededRegistry): Promise<readonly Comparison[]>
     return { text: image.slice(0, 'sha256:'.length + 12), holds: tag };
   };
 
+  // None of them.
+  const failingOf = (stream: SeededStream) => (): Ask =>
+    get(`${weirApi(stream)}/imagestreams/${stream.name}/tags?state=failing&sort=-changed`, '"items":[]');
+
   const [few, short, long] = [find('tags-100'), find('events-100'), find('events-10000')];
   const rows = [
     compare('GET imagestreamtag of 10000 events', tagOf(short), tagOf(long)),
-    compare(`GET imagestream, one tag of 10000 events`, askStream(registry, short), askStream(registry, long)),
-    compare(`history of 10000 events, ${pageSize}`, await historyOf(short), await historyOf(long)),
+    compare('GET imagestream, one tag of 10000 events', askStream(registry, short), askStream(registry, long)),
+    compare(`history of 10000 events, ${pageSize} events`, await historyOf(short), await historyOf(long)),
   ];
   for (const many of [find('tags-10000'), find('tags-100000')]) {
     const of = `of ${many.tags} tags`;
     rows.push(compare(`GET imagestreamtag ${of}`, tagOf(few), tagOf(many)));
+    rows.push(compare(`history ${of}, ${pageSize} events`, await historyOf(few), await historyOf(many)));
     for (const sort of ['name', 'changed', 'size', '-changed']) {
-      const name = `list ${of} by ${sort}, ${pageSize}`;
+      const name = `list ${of} by ${sort}, ${pageSize} tags`;
       rows.push(compare(name, await listOf(few, sort), await listOf(many, sort)));
     }
+    rows.push(compare(`list ${of}, the failing ones`, failingOf(few), failingOf(many)));
     for (const [kind, q] of [
       ['a glob', globOf],
       ['a part of the name', partOf],

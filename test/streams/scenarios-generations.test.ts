@@ -125,6 +125,39 @@ describe('status', () => {
     expect(await team.items('kept:latest')).toEqual([item]);
   });
 
+  test('9: an update of it may leave out what is not meant', async () => {
+    await team.create('sparse');
+    const bare = { tags: [{ tag: 'latest', items: [{ dockerImageReference: 'quay.io/example/app:1' }] }] };
+    accepted(await team.edit('sparse', () => ({ spec: null, status: bare }), { path: '/status' }), 200);
+    expect(await team.items('sparse:latest')).toEqual([
+      {
+        created: expect.any(String) as string,
+        dockerImageReference: 'quay.io/example/app:1',
+        image: '',
+        generation: 1,
+      },
+    ]);
+    accepted(await team.edit('sparse', () => ({ status: null }), { path: '/status' }), 200);
+    expect(await team.items('sparse:latest')).toEqual([]);
+  });
+
+  test.each([
+    { tag: '', items: [item], field: 'status.tags[].name' },
+    { tag: 'a/b', items: [item], field: 'status.tags[a/b].name' },
+    { tag: 'v1', items: [{}], field: 'status.tags[v1].items[0].dockerImageReference' },
+    {
+      tag: 'v1',
+      items: [{ ...item, dockerImageReference: 'A B' }],
+      field: 'status.tags[v1].items[0].dockerImageReference',
+    },
+    { tag: 'v1', items: [item, { ...item, image: 'sha256:1' }], field: 'status.tags[v1].items[1].image' },
+  ])('9: an update of it is refused for $field of tag "$tag"', async ({ tag, items, field }) => {
+    await team.putTag('refused:latest', mysql('8'));
+    const refused = await team.edit('refused', () => ({ status: { tags: [{ tag, items }] } }), { path: '/status' });
+    expect(refused.status).toBe(422);
+    expect(refused.body.details.causes).toMatchObject([{ field }]);
+  });
+
   test('10: an item of generation 0 gets that of the wish on a new head, and that of the stream on an old one', async () => {
     await team.create('observed', { tags: [{ name: 'latest', ...mysql('1') }] });
     for (const version of ['2', '3', '4']) {

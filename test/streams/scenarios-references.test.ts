@@ -145,7 +145,7 @@ describe('a tag from elsewhere', () => {
   });
 });
 
-/** Names of two images whose digests begin with the same two hex digits, and no more than six. */
+/** Names of two images whose digests begin with the same two hex digits. */
 function alike(): readonly [string, string] {
   const seen = new Map<string, string>();
   for (let count = 0; ; count += 1) {

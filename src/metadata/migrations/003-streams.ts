@@ -106,7 +106,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       .where(sql.ref('scheduled'), '=', 1)
       .execute();
   }
-  await schema.createIndex('tag_event_image').on('tag_event').columns(['repository_id', 'image']).execute();
+  // With what tells whether an event counts: how many images a stream has shown is read from here alone.
+  await schema.createIndex('tag_event_image').on('tag_event').columns(['repository_id', 'image', 'shown']).execute();
   await schema.createIndex('tag_event_version').on('tag_event').columns(['repository_id', 'version']).execute();
   await schema.createIndex('tag_event_all').on('tag_event').column('version').execute();
   await schema.createIndex('tag_event_project').on('tag_event').columns(['project', 'version']).execute();
