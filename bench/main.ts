@@ -195,7 +195,7 @@ function describeStreams(): Command {
     .description(
       'Instead: how fast the requests for image streams are when there are many, and some very big ones, beside a\n' +
         'registry with next to nothing. --rounds, --only, --json, --check, --dir and --profile count here too.\n' +
-        'A full run takes about five minutes, and 5 GB of disk.',
+        'A full run takes about five minutes, 4 GB of disk and 2 GB of memory.',
     )
     .option('--streams <n>', 'how many there are', parsePositive, 100_000)
     .option('--tags <n>', 'how many tags each has', parsePositive, 10)

@@ -28,7 +28,7 @@ import { GarbageCollection } from './distribution/garbage-collection.js';
 import { ImageSummaries } from './distribution/image-summaries.js';
 import { ManifestService } from './distribution/manifests.js';
 import { ReferrerService } from './distribution/referrers.js';
-import { distributionRoutes, plainPaths, unsupported } from './distribution/routes.js';
+import { distributionRoutes, plainPaths, readOnly, unsupported } from './distribution/routes.js';
 import { SignatureService } from './distribution/signatures.js';
 import { TagService } from './distribution/tags.js';
 import { UploadService } from './distribution/uploads.js';
@@ -258,6 +258,7 @@ export async function createApp({ config, version, db, store, log, metrics, stop
   // It looks at its paths itself, and refuses in its own form.
   koa.use(api);
   koa.use(plainPaths);
+  if (config.maintenance.readOnly) koa.use(readOnly);
   // Pulls and pushes first: every router that is asked costs its share of a small request.
   const routers = [distribution, operations, auth, identity];
   for (const router of routers) koa.use(router.routes());

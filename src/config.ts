@@ -223,6 +223,11 @@ const schema = z.strictObject({
       intervalSeconds: timerSeconds.default(60).describe('how often such blobs are looked for'),
     })
     .prefault({}),
+  maintenance: z
+    .strictObject({
+      readOnly: flag.default(false).describe('whether the registry refuses pushes and deletions; pulls go on'),
+    })
+    .prefault({}),
   history: z
     .strictObject({
       shownEvents: z

@@ -69,6 +69,7 @@ describe('every setting', () => {
       listen: { host: '127.0.0.1', port: 5000 },
       dataDir: resolve('weir-data'),
       defaultProject: 'library',
+      maintenance: { readOnly: false },
       history: { shownEvents: 100, deletedTagRetention: '14d' },
       workers: 1,
       logLevel: 'info',

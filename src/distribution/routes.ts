@@ -70,6 +70,16 @@ function checkPath(path: string): void {
   }
 }
 
+/** While the registry is being worked on: what is there can be pulled, and nothing comes or goes. */
+export function readOnly(ctx: Context, next: Next): Promise<void> {
+  if (ctx.method === 'GET' || ctx.method === 'HEAD' || !/^\/(v2|admin|extensions)(\/|$)/.test(ctx.path)) return next();
+  throw new OciError(
+    'UNSUPPORTED',
+    { method: ctx.method, reason: 'the registry is read-only for maintenance; try again later' },
+    { headers: { Allow: 'GET, HEAD' } },
+  );
+}
+
 /** What no route answered: a known path with another method, or no path of the registry at all. */
 export function unsupported(router: Router): Middleware {
   return (ctx) => {
