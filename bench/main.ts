@@ -192,9 +192,11 @@ function describeCommand(): Command {
 
 function describeStreams(): Command {
   return new Command('streams')
+    .summary('instead: how fast image streams are when there are many')
     .description(
-      'Instead: how fast the requests for image streams are when there are many, and some very big ones, beside a\n' +
-        'registry with next to nothing. --rounds, --only, --json, --check, --dir and --profile count here too.\n' +
+      'Instead: how fast image streams are when there are many, and some very big\n' +
+        'ones, beside a registry with next to nothing. Of the other options --rounds,\n' +
+        '--only, --json, --check, --dir and --profile count here too.\n' +
         'A full run takes about five minutes, 4 GB of disk and 2 GB of memory.',
     )
     .option('--streams <n>', 'how many there are', parsePositive, 100_000)

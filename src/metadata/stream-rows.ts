@@ -124,14 +124,14 @@ export async function readEvents(
   for (const ids of inBatches(repositoryIds)) {
     const rows = await db
       .selectFrom('tag')
-      .innerJoin('tag_event', (join) =>
-        join
-          .onRef('tag_event.repository_id', '=', 'tag.repository_id')
-          .onRef('tag_event.tag', '=', 'tag.name')
-          .onRef('tag_event.sequence', '>=', 'tag.first_sequence')
-          .onRef('tag_event.sequence', '<=', 'tag.sequence')
-          .on((on) => on('tag_event.sequence', '>', on(on.ref('tag.sequence'), '-', limit))),
-      )
+      // SQLite takes the tables of a cross join in this order: a stretch of each tag, and not all that ever happened.
+      .crossJoin('tag_event')
+      .whereRef('tag_event.repository_id', '=', 'tag.repository_id')
+      .whereRef('tag_event.tag', '=', 'tag.name')
+      .whereRef('tag_event.sequence', '<=', 'tag.sequence')
+      .where((where) => where('tag_event.sequence', '>', where(where.ref('tag.sequence'), '-', limit)))
+      // Of two lower bounds only one can be looked up, and this is the farther one.
+      .where((where) => where(where('tag_event.sequence', '+', 0), '>=', where.ref('tag.first_sequence')))
       .selectAll('tag_event')
       .where('tag.repository_id', 'in', ids)
       .$if(within !== undefined, (query) =>
