@@ -227,8 +227,14 @@ function formatPlatform({ os, architecture, variant }: Platform): string {
   return [os, architecture, variant].filter((word) => word !== undefined).join('/');
 }
 
+/** Whether a config is that of an image to be run. */
+export function isImageConfig({ mediaType }: Pick<ManifestReference, 'mediaType'>): boolean {
+  return imageConfigMediaTypes.includes(mediaType);
+}
+
 function hasImageConfig(manifest: ParsedManifest): boolean {
-  return imageConfigMediaTypes.includes(configOf(manifest)?.mediaType ?? '');
+  const config = configOf(manifest);
+  return config !== undefined && isImageConfig(config);
 }
 
 function decodeConfig(config: Buffer): string | undefined {

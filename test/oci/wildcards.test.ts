@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { isWildcardMatch } from '../../src/streams/wildcards.js';
+import { isWildcardMatch } from '../../src/oci/wildcards.js';
 
 test.each([
   { pattern: 'v1', text: 'v1', yes: true },

@@ -10,7 +10,7 @@ import {
   registryHostPort,
   withClientDefaults,
   type PullSpec,
-} from '../../src/streams/pull-spec.js';
+} from '../../src/oci/pull-spec.js';
 
 const digest = `sha256:${'0123456789abcdef'.repeat(4)}`;
 
