@@ -5,10 +5,13 @@ import type { RepositoryName } from '../oci/repository-name.js';
 import { inBatches } from './batches.js';
 import { compileQuery, type RunQuery } from './compiled-query.js';
 import { insertImage } from './image-rows.js';
+import type { ImportOutcome, ImportState } from './import-state.js';
+import { toImportState } from './import-rows.js';
 import { removeLeftovers } from './repository-removal.js';
 import { projectRange } from './repository-rows.js';
-import type { Database, RepositoryTable, Schema, TagEventTable, TagTable } from './schema.js';
+import type { Database, RepositoryTable, Schema, TagEventTable, TagImportTable, TagTable } from './schema.js';
 import { eventsKey, readEvents, toSpecTag, toStreamShell, toTagEvent, toTagState } from './stream-rows.js';
+import { ConfigUnknownError } from './stream-store.js';
 import type {
   EditOptions,
   HistoryEvent,
@@ -51,6 +54,7 @@ export class KyselyStreamStore implements StreamStore {
   readonly #onChange: () => void;
   readonly #findStream: RunQuery<RepositoryRow, { name: RepositoryName }>;
   readonly #findTag: RunQuery<TagTableRow, { repository: number; tag: Tag }>;
+  readonly #findImport: RunQuery<Selectable<TagImportTable>, { repository: number; tag: string }>;
   readonly #findHead: RunQuery<Selectable<TagEventTable>, { repository: number; tag: Tag; sequence: number }>;
 
   /** @param onChange called after a commit that wrote lines of the change log */
@@ -67,6 +71,13 @@ export class KyselyStreamStore implements StreamStore {
         .selectAll()
         .where('repository_id', '=', parameter('repository'))
         .where('name', '=', parameter('tag')),
+    );
+    this.#findImport = compileQuery(db, (parameter) =>
+      db
+        .selectFrom('tag_import')
+        .selectAll()
+        .where('repository_id', '=', parameter('repository'))
+        .where('tag', '=', parameter('tag')),
     );
     this.#findHead = compileQuery(db, (parameter) =>
       db
@@ -92,9 +103,13 @@ export class KyselyStreamStore implements StreamStore {
     if (stream === undefined) return undefined;
     const row = await this.#findTag({ repository: stream.id, tag: tag as Tag });
     if (row === undefined) return { stream, tag: undefined };
-    if (events > 1 || row.sequence === 0) return { stream, tag: await withEvents(this.#db, row, events) };
+    const lastImport = row.spec === null ? undefined : await this.#findImport({ repository: stream.id, tag: row.name });
+    const further = lastImport === undefined ? {} : { lastImport: toImportState(lastImport) };
+    if (events > 1 || row.sequence === 0) {
+      return { stream, tag: { ...(await withEvents(this.#db, row, events)), ...further } };
+    }
     const head = await this.#findHead({ repository: stream.id, tag: row.name, sequence: row.sequence });
-    return { stream, tag: toTagState(row, head === undefined ? [] : [toTagEvent(head)]) };
+    return { stream, tag: { ...toTagState(row, head === undefined ? [] : [toTagEvent(head)]), ...further } };
   }
 
   async readStream(name: RepositoryName, events: number): Promise<StreamState | undefined> {
@@ -191,6 +206,10 @@ export class KyselyStreamStore implements StreamStore {
       .orderBy('page.key', direction)
       .orderBy('page.name', direction)
       .execute();
+    const imports = await this.#importsOf(
+      stream,
+      rows.filter(({ spec }) => spec !== null).map(({ tagName }) => tagName),
+    );
     const isLast = rows.length <= query.limit;
     const isAll = isLast && query.after === undefined;
     return {
@@ -211,6 +230,7 @@ export class KyselyStreamStore implements StreamStore {
                 platforms: JSON.parse(row.platforms!) as string[],
                 version: row.imageVersion ?? undefined,
               },
+        lastImport: imports.get(row.tagName),
       })),
       total: isAll ? rows.length : await this.#countTags(stream, query),
       isLast,
@@ -428,6 +448,20 @@ export class KyselyStreamStore implements StreamStore {
       }
     }
     return streams.map((stream) => ({ stream, tags: tags.get(stream.id)! }));
+  }
+
+  async #importsOf({ id }: StreamShell, tags: readonly string[]): Promise<ReadonlyMap<string, ImportState>> {
+    const found = new Map<string, ImportState>();
+    for (const batch of inBatches(tags)) {
+      const rows = await this.#db
+        .selectFrom('tag_import')
+        .selectAll()
+        .where('repository_id', '=', id)
+        .where('tag', 'in', batch)
+        .execute();
+      for (const row of rows) found.set(row.tag, toImportState(row));
+    }
+    return found;
   }
 
   async #tagsAfter(
@@ -752,7 +786,8 @@ class TransactionalEdit implements StreamEdit {
 
   async addImage(name: RepositoryName, image: NewImage): Promise<void> {
     const stream = await this.#stream(name);
-    await insertImage(this.#tx, image, this.#writer.at);
+    const isNew = await insertImage(this.#tx, image, this.#writer.at);
+    if (!isNew) await this.#requireConfig(stream, image);
     await this.#tx
       .insertInto('repository_image')
       .values({
@@ -766,8 +801,28 @@ class TransactionalEdit implements StreamEdit {
       .execute();
   }
 
+  /** @throws {ConfigUnknownError} */
+  async #requireConfig(stream: StreamShell, { digest, summary }: NewImage): Promise<void> {
+    if (summary.config !== undefined || (await this.#writer.isLinked(stream, digest))) return;
+    const known = await this.#tx
+      .selectFrom('image_summary')
+      .select('image')
+      .where('image', '=', digest)
+      .where('config', 'is not', null)
+      .executeTakeFirst();
+    if (known !== undefined) throw new ConfigUnknownError(`the config of image ${digest} is not known to who adds it`);
+  }
+
   async putSpecTag(name: RepositoryName, tag: string, spec: SpecTag): Promise<void> {
     await this.#writer.putSpecTag(await this.#stream(name), tag, spec);
+  }
+
+  async putSource(name: RepositoryName, source: string | undefined): Promise<void> {
+    await this.#writer.putSource(await this.#stream(name), source);
+  }
+
+  async settleImport(name: RepositoryName, tag: string, outcome: ImportOutcome): Promise<void> {
+    await this.#writer.settleImport(await this.#stream(name), tag, outcome);
   }
 
   async removeSpecTag(name: RepositoryName, tag: string): Promise<void> {

@@ -18,6 +18,9 @@ export interface Schema {
   repository_image: RepositoryImageTable;
   tag: TagTable;
   tag_event: TagEventTable;
+  tag_import: TagImportTable;
+  upstream_budget: UpstreamBudgetTable;
+  image_pull: ImagePullTable;
   blob: BlobTable;
   repository_blob: RepositoryBlobTable;
   discarded_location: DiscardedLocationTable;
@@ -134,6 +137,39 @@ export interface TagEventTable {
   version: number;
   project: string;
   shown: Generated<0 | 1>;
+}
+
+export interface TagImportTable {
+  repository_id: number;
+  /** Empty for the stream as a whole. */
+  tag: string;
+  source: string;
+  due_at: number | null;
+  /** Names who looks at it until `lease_until`. */
+  lease: string | null;
+  lease_until: number | null;
+  checked_at: number | null;
+  moved_at: number | null;
+  digest: Digest | null;
+  error: string | null;
+  failures: Generated<number>;
+}
+
+export interface UpstreamBudgetTable {
+  registry: string;
+  used: number;
+  window_start: number;
+  blocked_until: number | null;
+  told_limit: number | null;
+  told_remaining: number | null;
+  last_used_at: number;
+  last_error: string | null;
+}
+
+export interface ImagePullTable {
+  repository_id: number;
+  image: Digest;
+  pulled_at: number;
 }
 
 export interface BlobTable {

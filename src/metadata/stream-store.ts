@@ -4,6 +4,7 @@ import type { ParsedManifest } from '../oci/manifest.js';
 import type { Tag } from '../oci/reference.js';
 import type { RepositoryName } from '../oci/repository-name.js';
 import type { ObjectMeta } from './object-store.js';
+import type { ImportOutcome, ImportState } from './import-state.js';
 import type { Actor, GlobSet, NewTagEvent, TagEvent, TagEventCause, TagGuard } from './tag-history.js';
 
 /** The resource by which streams are in the change log. */
@@ -43,6 +44,8 @@ export interface SpecTag {
   /** The tag of the same stream whose events it gets too. */
   readonly follows?: string;
   readonly scheduled: boolean;
+  /** Where its image is imported from, in one spelling; only read when the tag is put. */
+  readonly source?: string;
 }
 
 /** A tag: what it is wanted to be, and what it is. */
@@ -59,6 +62,8 @@ export interface TagState {
   readonly conditions: readonly JsonBody[];
   /** Those that are shown, newest first, at most so many as were asked for. */
   readonly events: readonly TagEvent[];
+  /** Of a tag that is imported; only told of a single tag. */
+  readonly lastImport?: ImportState;
 }
 
 /** A stream with tags in byte order of their names. */
@@ -104,6 +109,8 @@ export interface TagRow {
   readonly events: number;
   readonly changedAt: Date;
   readonly summary: ImageFacts | undefined;
+  /** Of a tag that is imported. */
+  readonly lastImport: ImportState | undefined;
 }
 
 /** What is kept of an image beside its manifest. */
@@ -162,6 +169,14 @@ export interface HistoryQuery {
 export interface TagRemover {
   readonly actor: Actor;
   readonly reason?: string;
+}
+
+/**
+ * An image came without its config, and others have it with it: what is read out of the config is kept once for all, and would
+ * be shown to somebody who cannot have it.
+ */
+export class ConfigUnknownError extends Error {
+  override readonly name = 'ConfigUnknownError';
 }
 
 /** What can be done to streams in one commit. All of it sees what was done before in the same commit. */
@@ -225,10 +240,25 @@ export interface StreamEdit {
     by: { readonly metadata: OwnMetadata; readonly spec: JsonBody; readonly generation: number },
   ): Promise<void>;
 
-  /** Stores an image whose blobs may be elsewhere, and makes it readable through the repository. */
+  /**
+   * Stores an image whose blobs may be elsewhere, and makes it readable through the repository.
+   *
+   * @throws {ConfigUnknownError}
+   */
   addImage(name: RepositoryName, image: NewImage): Promise<void>;
 
+  /** One with another generation or source than before is due to be imported at once. */
   putSpecTag(name: RepositoryName, tag: string, spec: SpecTag): Promise<void>;
+
+  /** Lets all tags of a repository elsewhere be imported at once; undefined: there is none any more. */
+  putSource(name: RepositoryName, source: string | undefined): Promise<void>;
+
+  /**
+   * Keeps what came of looking for a tag that is imported.
+   *
+   * @param tag empty: the stream as a whole
+   */
+  settleImport(name: RepositoryName, tag: string, outcome: ImportOutcome): Promise<void>;
 
   /** What the tag is stays. */
   removeSpecTag(name: RepositoryName, tag: string): Promise<void>;

@@ -3,6 +3,8 @@ import type { Digest } from '../oci/digest.js';
 import type { Tag } from '../oci/reference.js';
 import { projectOf, streamNameOf, type RepositoryName } from '../oci/repository-name.js';
 import { appendChange, nextVersion } from './change-log.js';
+import type { ImportOutcome } from './import-state.js';
+import { outcomeColumns } from './import-rows.js';
 import { stateOfNamespace, ProjectUnavailableError } from './repository-rows.js';
 import type { RepositoryTable, Schema, TagEventTable, TagTable } from './schema.js';
 import {
@@ -133,6 +135,7 @@ export class StreamWriter {
   async remove(stream: StreamShell): Promise<void> {
     const touched = await this.#touch(stream);
     touched.isRemoved = true;
+    await this.#tx.deleteFrom('tag_import').where('repository_id', '=', stream.id).execute();
     await this.#update(stream.id, { name: `${leftoverPrefix}${stream.id}` as RepositoryName });
   }
 
@@ -145,7 +148,11 @@ export class StreamWriter {
       .executeTakeFirst();
   }
 
-  async putSpecTag(stream: StreamShell, tag: string, { generation, body, follows, scheduled }: SpecTag): Promise<void> {
+  async putSpecTag(
+    stream: StreamShell,
+    tag: string,
+    { generation, body, follows, scheduled, source }: SpecTag,
+  ): Promise<void> {
     await this.#touch(stream, tag);
     const spec = {
       spec: JSON.stringify(body),
@@ -153,8 +160,46 @@ export class StreamWriter {
       follows: (follows ?? null) as Tag | null,
       scheduled: scheduled ? (1 as const) : (0 as const),
     };
-    if ((await this.findTag(stream, tag)) === undefined) await this.#insertTag(stream, tag, spec);
+    const before = await this.findTag(stream, tag);
+    if (before === undefined) await this.#insertTag(stream, tag, spec);
     else await this.#updateTag(stream, tag, spec);
+    await this.#putImport(stream, tag, source, before?.spec_generation !== generation || scheduled);
+  }
+
+  async putSource(stream: StreamShell, source: string | undefined): Promise<void> {
+    await this.#putImport(stream, '', source, true);
+  }
+
+  async settleImport(stream: StreamShell, tag: string, outcome: ImportOutcome): Promise<void> {
+    await this.#tx
+      .updateTable('tag_import')
+      .set(outcomeColumns(outcome, this.at))
+      .where('repository_id', '=', stream.id)
+      .where('tag', '=', tag)
+      .execute();
+  }
+
+  /** @param isDue whether it is to be looked at now though its source is the same as before */
+  async #putImport(stream: StreamShell, tag: string, source: string | undefined, isDue: boolean): Promise<void> {
+    if (source === undefined) {
+      await this.#dropImport(stream, tag);
+      return;
+    }
+    const now = { source, due_at: this.at.getTime(), lease: null, lease_until: null };
+    // What another source was says nothing of this one.
+    const digest = sql<Digest | null>`case when tag_import.source = ${source} then tag_import.digest end`;
+    await this.#tx
+      .insertInto('tag_import')
+      .values({ repository_id: stream.id, tag, ...now })
+      .onConflict((conflict) => {
+        const update = conflict.columns(['repository_id', 'tag']).doUpdateSet({ ...now, digest });
+        return isDue ? update : update.where('tag_import.source', '!=', source);
+      })
+      .execute();
+  }
+
+  async #dropImport(stream: StreamShell, tag: string): Promise<void> {
+    await this.#tx.deleteFrom('tag_import').where('repository_id', '=', stream.id).where('tag', '=', tag).execute();
   }
 
   async removeSpecTag(stream: StreamShell, tag: string): Promise<void> {
@@ -162,6 +207,7 @@ export class StreamWriter {
     if (row === undefined || row.spec === null) return;
     await this.#touch(stream, tag);
     await this.#updateTag(stream, tag, { spec: null, spec_generation: null, follows: null, scheduled: 0 });
+    await this.#dropImport(stream, tag);
     await this.#dropIfBlank(stream, tag);
   }
 
@@ -205,6 +251,7 @@ export class StreamWriter {
     if (row.sequence > 0) this.#checkGuard(stream, tag);
     await this.#touch(stream, tag);
     await this.#tx.deleteFrom('tag').where('repository_id', '=', stream.id).where('name', '=', row.name).execute();
+    await this.#dropImport(stream, tag);
     await this.#countTags(stream, -1);
     if (row.sequence > 0) await this.#appendDeletion(stream, row.name, by);
     return true;

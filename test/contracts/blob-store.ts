@@ -1,8 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { Readable, Writable } from 'node:stream';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { AppendResult, BlobStore, ByteRange, StoredBytes } from '../../src/blobstore/blob-store.js';
+import { temporaryFolder } from '../support/temporary-folder.js';
 
 const MiB = 1024 * 1024;
 
@@ -46,6 +49,12 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
 
     async function read(location: string, range?: ByteRange): Promise<Buffer> {
       return collect(await open(location, range));
+    }
+
+    async function locations(): Promise<string[]> {
+      const all: string[] = [];
+      for await (const location of store.list()) all.push(location);
+      return all;
     }
 
     async function readUpload(upload: string, size: number): Promise<string | undefined> {
@@ -167,6 +176,64 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
         expect(new Set(locations).size).toBe(contents.length);
         for (const [index, location] of locations.entries()) {
           expect((await read(location)).equals(contents[index]!)).toBe(true);
+        }
+      });
+    });
+
+    describe('takes over a file and', () => {
+      test.each([
+        { name: 'sharing it where that can be', mayShare: true },
+        { name: 'copying it', mayShare: false },
+      ])('has its bytes, and leaves it where it is, $name', async ({ mayShare }) => {
+        const bytes = pseudoRandom(300_000);
+        const path = await fileOf(bytes);
+        const adopted = (await store.adopt(newUpload(), path, mayShare))!;
+        expect(adopted.size).toBe(bytes.length);
+        if (!mayShare) expect(adopted.isShared).toBe(false);
+        expect((await read(adopted.location)).equals(bytes)).toBe(true);
+        expect(await store.size(adopted.location)).toBe(bytes.length);
+        expect((await readFile(path)).equals(bytes)).toBe(true);
+        expect(await locations()).toContain(adopted.location);
+      });
+
+      test.each([true, false])(
+        'deletes it without harm to the file, and the other way round (%s)',
+        async (mayShare) => {
+          const path = await fileOf('shared');
+          const first = (await store.adopt(newUpload(), path, mayShare))!;
+          const second = (await store.adopt(newUpload(), path, mayShare))!;
+          await store.delete(first.location);
+          expect(await store.size(first.location)).toBeUndefined();
+          expect(await readFile(path, 'utf8')).toBe('shared');
+          await rm(path);
+          expect((await read(second.location)).toString()).toBe('shared');
+        },
+      );
+
+      test.each([true, false])('discards it as any upload that nobody remembers (%s)', async (mayShare) => {
+        const upload = newUpload();
+        const path = await fileOf('discarded');
+        const { location } = (await store.adopt(upload, path, mayShare))!;
+        await store.discardUpload(upload);
+        expect(await store.size(location)).toBeUndefined();
+        expect(await readFile(path, 'utf8')).toBe('discarded');
+      });
+
+      test('takes an empty one', async () => {
+        const adopted = (await store.adopt(newUpload(), await fileOf(''), true))!;
+        expect(adopted.size).toBe(0);
+        expect(await read(adopted.location)).toHaveLength(0);
+      });
+
+      test('says when there is none', async () => {
+        expect(await store.adopt(newUpload(), `${await fileOf('')}-not`, true)).toBeUndefined();
+      });
+
+      test('does not take a folder, nor a link to a file', async () => {
+        const path = await fileOf('x');
+        await symlink(path, `${path}-link`);
+        for (const other of [dirname(path), `${path}-link`]) {
+          await expect(store.adopt(newUpload(), other, true)).rejects.toThrow('is no file');
         }
       });
     });
@@ -558,6 +625,13 @@ async function collect(bytes: StoredBytes): Promise<Buffer> {
   const sink = new Collector();
   await bytes.copyTo(sink);
   return sink.bytes();
+}
+
+/** A file beside the store, in a folder that goes after the test. */
+async function fileOf(bytes: string | Buffer): Promise<string> {
+  const path = join(await temporaryFolder(), 'data');
+  await writeFile(path, bytes);
+  return path;
 }
 
 /** Ids of uploads are made like this by the upload service. */
