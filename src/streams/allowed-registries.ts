@@ -8,9 +8,9 @@ import {
   splitHostPort,
   withClientDefaults,
   type PullSpec,
-} from './pull-spec.js';
+} from '../oci/pull-spec.js';
 import type { TagReference } from './types.js';
-import { isWildcardMatch } from './wildcards.js';
+import { isWildcardMatch } from '../oci/wildcards.js';
 
 /** An entry of a list of registries, as it is configured. */
 export interface RegistryLocation {

@@ -10,7 +10,7 @@ import { maxConfigSize, summarizeImage } from '../oci/image-config.js';
 import { parseManifest, type ParsedManifest } from '../oci/manifest.js';
 import { projectOf, streamNameOf, type RepositoryName } from '../oci/repository-name.js';
 import type { TagOptions } from './image-stream-tags.js';
-import { parsePullSpec, PullSpecError } from './pull-spec.js';
+import { parsePullSpec, PullSpecError } from '../oci/pull-spec.js';
 import { parseStreamName, requireRepository } from './stream-names.js';
 import { embeddedImageSchema } from './stream-schema.js';
 import { reasonOf, requireReason } from './stream-service.js';

@@ -25,7 +25,7 @@ import { reasonOf, type StreamService } from './stream-service.js';
 import { reasonAnnotation, sightOf, type SightOptions } from './stream-view.js';
 import { listTags } from './tag-lists.js';
 import { tagCauses, withTagDefaults, type SentTag } from './tag-validation.js';
-import { toImageStreamTag, toPendingTag } from './tag-view.js';
+import { importAnnotations, toImageStreamTag, toPendingTag } from './tag-view.js';
 import type { ImageStreamTag, TagReference } from './types.js';
 
 /** What tags are a view of. */
@@ -94,9 +94,9 @@ export class ImageStreamTagStorage implements ResourceStorage {
     const repository = requireRepository(parsed, names, stream);
     const wanted = sentTagOf(sent);
     const next = wanted && withTagDefaults(wanted, tag);
-    const annotations = withoutReason(sent.metadata.annotations);
+    const annotations = ownAnnotations(sent.metadata.annotations);
     const causes = next === undefined ? [] : tagCauses(next, 'tag');
-    if (next?.annotations !== undefined && !isSame(withoutReason(next.annotations), annotations ?? next.annotations)) {
+    if (next?.annotations !== undefined && !isSame(ownAnnotations(next.annotations), annotations ?? next.annotations)) {
       causes.push({
         reason: 'FieldValueInvalid',
         field: 'tag.annotations',
@@ -138,7 +138,7 @@ export class ImageStreamTagStorage implements ResourceStorage {
       if (current !== undefined && uid !== '') checkPreconditions(names, current, { uid, resourceVersion: undefined });
       const causes = found === undefined ? [] : metaCauses(sent, current, found.stream);
       const wanted = sentTagOf(sent);
-      const annotations = withoutReason(sent.metadata.annotations);
+      const annotations = ownAnnotations(sent.metadata.annotations);
       const next = wanted && withTagDefaults({ ...wanted, annotations: annotations ?? null }, tag);
       if (next !== undefined) causes.push(...tagCauses(next, 'tag'));
       if (causes.length > 0) throw invalid(names, name, causes);
@@ -211,16 +211,19 @@ function keptTag(
   { annotations: _annotations, ...tag }: TagReference,
   annotations: Readonly<Record<string, string>> | undefined,
 ): TagReference {
-  const kept = withoutReason(annotations);
+  const kept = ownAnnotations(annotations);
   return { ...tag, ...(kept !== undefined && { annotations: kept }) };
 }
 
-function withoutReason(
+const serverAnnotations: readonly string[] = [reasonAnnotation, ...Object.values(importAnnotations)];
+
+/** What is kept of annotations: not why they are written, nor what the server says of the tag. */
+function ownAnnotations(
   annotations: Readonly<Record<string, string>> | null | undefined,
 ): Readonly<Record<string, string>> | undefined {
   if (annotations === null || annotations === undefined) return undefined;
-  const { [reasonAnnotation]: _reason, ...kept } = annotations;
-  return Object.keys(kept).length === 0 ? undefined : kept;
+  const kept = Object.entries(annotations).filter(([name]) => !serverAnnotations.includes(name));
+  return kept.length === 0 ? undefined : Object.fromEntries(kept);
 }
 
 function isSame(a: unknown, b: unknown): boolean {

@@ -8,6 +8,7 @@ import {
   type StatusError,
 } from '../kube/errors.js';
 import { ProjectUnavailableError } from '../metadata/repository-rows.js';
+import { ConfigUnknownError } from '../metadata/stream-store.js';
 import { StreamLimitError, TagProtectedError } from '../metadata/tag-history.js';
 import { streamNameOf } from '../oci/repository-name.js';
 
@@ -40,6 +41,12 @@ export function toApiError(error: unknown, resource: GroupResource, streamName: 
   if (error instanceof StreamLimitError) {
     const message = `Forbidden: ${qualifiedKind} "${streamName}" is forbidden: ${error.message}`;
     return invalid(streamNames, streamName, [{ reason: 'FieldValueForbidden', field: 'imageStream', message }]);
+  }
+  if (error instanceof ConfigUnknownError) {
+    const message = 'Required value: the config of this image has to come along';
+    return invalid(streamNames, streamName, [
+      { reason: 'FieldValueRequired', field: 'image.dockerImageConfig', message },
+    ]);
   }
   if (error instanceof ProjectUnavailableError) return unavailable(error, resource, streamName);
   return error;

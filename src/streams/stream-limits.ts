@@ -1,7 +1,13 @@
 import { RememberedAnswers } from '../auth/remembered-answers.js';
 import { formatQuantity, readQuantity, type Quantity } from '../kube/quantity.js';
 import { allObjects, type ApiObject, type ObjectStore } from '../metadata/object-store.js';
-import { dockerHubNames, formatPullSpec, PullSpecError, pullSpecOrError, withClientDefaults } from './pull-spec.js';
+import {
+  dockerHubNames,
+  formatPullSpec,
+  PullSpecError,
+  pullSpecOrError,
+  withClientDefaults,
+} from '../oci/pull-spec.js';
 import type { NamedTagEventList, TagReference, TagSource } from './types.js';
 
 const limitRangesResource = 'limitranges';

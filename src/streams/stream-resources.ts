@@ -5,7 +5,6 @@ import type { ObjectStore } from '../metadata/object-store.js';
 import type { StreamStore } from '../metadata/stream-store.js';
 import type { FindTagRules } from '../metadata/tag-history.js';
 import type { Digest } from '../oci/digest.js';
-import type { AllowedRegistries } from './allowed-registries.js';
 import { streamCompareSubresource, tagCompareSubresource } from './compare.js';
 import { activityResource, streamHistorySubresource, tagHistorySubresource } from './history.js';
 import { imageStreamImageResource } from './image-stream-images.js';
@@ -13,8 +12,7 @@ import { imageStreamMappingResource } from './image-stream-mappings.js';
 import { imageStreamTagResource } from './image-stream-tags.js';
 import { ImageStreamStorage, imageStreamResource } from './image-streams.js';
 import { imageTagResource } from './image-tags.js';
-import type { StreamLimits } from './stream-limits.js';
-import { StreamService } from './stream-service.js';
+import type { StreamService } from './stream-service.js';
 import { statusSubresource } from './stream-status.js';
 import { layersSubresource, secretsSubresource, type PullSecrets } from './stream-subresources.js';
 import { tagsSubresource } from './tag-list.js';
@@ -25,9 +23,8 @@ export interface StreamResourcesOptions {
   readonly store: StreamStore;
   readonly images: { readonly find: (digest: Digest) => Promise<ImageRecord | undefined> };
   readonly objects: Pick<ObjectStore, 'currentVersion'>;
+  readonly service: StreamService;
   readonly findRules: FindTagRules;
-  readonly limits: Pick<StreamLimits, 'of'>;
-  readonly allowedRegistries: AllowedRegistries;
   readonly secrets: PullSecrets;
   readonly publicUrl: string | undefined;
   /** Entries of the history of a tag that an image stream shows. */
@@ -35,15 +32,13 @@ export interface StreamResourcesOptions {
 }
 
 /** Image streams in all their forms, over the rows that pushes write. */
-export function streamResources(given: StreamResourcesOptions): readonly Resource[] {
-  const service = new StreamService(given);
-  const options = { ...given, service };
+export function streamResources(options: StreamResourcesOptions): readonly Resource[] {
   const streams = new ImageStreamStorage(options);
   const rollback = [rollbackSubresource(options), undeleteSubresource(options)];
   return [
     imageStreamResource(streams, [
       layersSubresource(options),
-      secretsSubresource(given.secrets, () => given.objects.currentVersion()),
+      secretsSubresource(options.secrets, () => options.objects.currentVersion()),
       statusSubresource(options, streams),
     ]),
     imageStreamTagResource(options, rollback),

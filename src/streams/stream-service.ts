@@ -12,10 +12,17 @@ import {
 import { deepEqual, type JsonValue } from '../kube/json.js';
 import type { Call, WriteOptions } from '../kube/resource.js';
 import type { JsonBody, OwnMetadata, StreamEdit, StreamShell, StreamStore } from '../metadata/stream-store.js';
-import { StreamLimitError, type FindTagRules, type TagEventCause, type TagRules } from '../metadata/tag-history.js';
+import {
+  StreamLimitError,
+  type Actor,
+  type FindTagRules,
+  type TagEventCause,
+  type TagRules,
+} from '../metadata/tag-history.js';
 import { decodeReason, parseReason, ReasonError, reasonHeader } from '../oci/reason.js';
+import { asRepository, formatPullSpec, PullSpecError, pullSpecOrError, withClientDefaults } from '../oci/pull-spec.js';
 import { projectOf, streamNameOf, type RepositoryName } from '../oci/repository-name.js';
-import { registryCauses, type AllowedRegistries } from './allowed-registries.js';
+import { registryCauses, registryRefusal, type AllowedRegistries } from './allowed-registries.js';
 import { TagCausesError, toApiError } from './stream-errors.js';
 import {
   imagesOf,
@@ -38,6 +45,8 @@ export interface StreamServiceOptions {
   readonly findRules: FindTagRules;
   readonly limits: Pick<StreamLimits, 'of'>;
   readonly allowedRegistries: AllowedRegistries;
+  /** Under which this registry is configured to be called. */
+  readonly ownHosts: readonly string[];
 }
 
 /** A stream as somebody wants to have it. */
@@ -46,11 +55,18 @@ export interface WantedStream {
   readonly spec: ImageStreamSpec;
 }
 
-/** Who asks for an edit, what of, and under which name errors speak of it. */
+/** Whose rules an edit is under, what it is of, and under which name errors speak of it. */
 export interface EditRequest extends WriteOptions {
-  readonly call: Call;
+  readonly call: Pick<Call, 'principal'>;
   readonly repository: RepositoryName;
   readonly resource: GroupResource;
+  /** Who is said to have done it; the principal when left out. */
+  readonly actor?: Actor;
+}
+
+/** An edit that somebody asks for. */
+export interface CallRequest extends EditRequest {
+  readonly call: Call;
 }
 
 /** An edit under way: the commit, and the rules it keeps. */
@@ -76,12 +92,14 @@ export class StreamService {
   readonly #findRules: FindTagRules;
   readonly #limits: Pick<StreamLimits, 'of'>;
   readonly #allowedRegistries: AllowedRegistries;
+  readonly #ownHosts: readonly string[];
 
-  constructor({ store, findRules, limits, allowedRegistries }: StreamServiceOptions) {
+  constructor({ store, findRules, limits, allowedRegistries, ownHosts }: StreamServiceOptions) {
     this.#store = store;
     this.#findRules = findRules;
     this.#limits = limits;
     this.#allowedRegistries = allowedRegistries;
+    this.#ownHosts = ownHosts;
   }
 
   /**
@@ -91,12 +109,12 @@ export class StreamService {
    * @throws {StatusError}
    */
   async edit<Result>(
-    { call, repository, resource, dryRun }: EditRequest,
+    { call, repository, resource, dryRun, actor }: EditRequest,
     reason: string | undefined,
     work: (running: RunningEdit) => Promise<Result>,
   ): Promise<Result> {
     const rules = await this.#findRules(projectOf(repository), call.principal);
-    const editor = { actor: actorOf(call.principal), reason };
+    const editor = { actor: actor ?? actorOf(call.principal), reason };
     const keepEvents = rules.keepEvents?.(repository);
     const options = { guard: rules.guard, ...(keepEvents !== undefined && { keepEvents }), dryRun };
     const limit = await this.#limits.of(projectOf(repository));
@@ -125,7 +143,7 @@ export class StreamService {
   }
 
   /** Makes a stream with its tags. */
-  async create(request: EditRequest, wanted: WantedStream, reason: string | undefined): Promise<void> {
+  async create(request: CallRequest, wanted: WantedStream, reason: string | undefined): Promise<void> {
     await this.checkSources(
       request,
       (wanted.spec.tags ?? []).map((next) => ({ next, old: undefined })),
@@ -139,6 +157,7 @@ export class StreamService {
         metadata: wanted.metadata,
         spec: shellBody(wanted.spec),
       });
+      await this.#putSource(edit, request.repository, undefined, wanted.spec);
       await applyTags(
         running,
         stream,
@@ -155,7 +174,7 @@ export class StreamService {
    * @throws {StaleError} when it is another one by now
    */
   async replace(
-    request: EditRequest,
+    request: CallRequest,
     old: { readonly stream: StreamShell; readonly tags: readonly TagReference[] },
     wanted: WantedStream,
     reason: string | undefined,
@@ -173,6 +192,7 @@ export class StreamService {
       if (!isSame(stream.metadata, wanted.metadata) || !isSame(stream.spec, spec) || generation !== stream.generation) {
         await edit.replaceStream(request.repository, { metadata: wanted.metadata, spec, generation });
       }
+      await this.#putSource(edit, request.repository, stream, wanted.spec);
       const kept = new Set(changes.map(({ next }) => next.name));
       for (const { name } of old.tags) if (!kept.has(name)) await edit.removeSpecTag(request.repository, name);
       await applyTags(running, { ...stream, generation }, changes, generation);
@@ -186,7 +206,7 @@ export class StreamService {
    * @returns whether nobody had wanted anything of the tag before
    */
   async putTag(
-    request: EditRequest,
+    request: CallRequest,
     tag: string,
     reason: string | undefined,
     decide: (stream: StreamShell | undefined, old: TagReference | undefined) => TagReference | undefined,
@@ -221,7 +241,7 @@ export class StreamService {
 
   /** Removes what a tag is and what it is wanted to be. */
   async removeTag(
-    request: EditRequest,
+    request: CallRequest,
     tag: string,
     { reason, uid }: { readonly reason: string | undefined; readonly uid: string | undefined },
   ): Promise<StreamShell> {
@@ -258,15 +278,18 @@ export class StreamService {
    *
    * @throws {StatusError} Invalid, with a cause for each tag
    */
-  async checkSources({ call, repository }: EditRequest, changes: readonly TagChange[]): Promise<void> {
+  async checkSources({ call, repository }: CallRequest, changes: readonly TagChange[]): Promise<void> {
     const here = { namespace: projectOf(repository), name: streamNameOf(repository) };
     const allowed = new Map<string, boolean>();
     const causes: StatusCause[] = [];
     for (const change of changes) {
-      if (!isChanged(change.old, change.next, here.namespace)) continue;
       const path = `spec.tags[${change.next.name}]`;
-      causes.push(...registryCauses(change.next, path, { allowed: this.#allowedRegistries, isInsecureStream: false }));
-      const source = foreignSource(change, here);
+      if (isChanged(change.old, change.next, here.namespace)) {
+        causes.push(
+          ...registryCauses(change.next, path, { allowed: this.#allowedRegistries, isInsecureStream: false }),
+        );
+      }
+      const source = foreignSource(change, here, this.#ownHosts);
       if (source === undefined) continue;
       const key = `${source.namespace}/${source.stream}`;
       let may = allowed.get(key);
@@ -288,6 +311,28 @@ export class StreamService {
       });
     }
     if (causes.length > 0) throw invalid({ group: 'image.openshift.io', kind: 'ImageStream' }, here.name, causes);
+  }
+
+  /** A repository elsewhere that a stream names as a whole has its tags imported when it is another one than before. */
+  async #putSource(
+    edit: StreamEdit,
+    repository: RepositoryName,
+    before: StreamShell | undefined,
+    { dockerImageRepository: wanted = '' }: ImageStreamSpec,
+  ): Promise<void> {
+    const old = before === undefined ? '' : (shellSpecOf(before).dockerImageRepository ?? '');
+    if (wanted === old) return;
+    const spec = wanted === '' ? undefined : pullSpecOrError(wanted);
+    if (spec === undefined || spec instanceof PullSpecError || spec.name === '') {
+      await edit.putSource(repository, undefined);
+      return;
+    }
+    const refusal = registryRefusal(this.#allowedRegistries, spec, { isInsecure: false });
+    if (refusal !== undefined) {
+      const field = 'spec.dockerImageRepository';
+      throw new TagCausesError([{ reason: 'FieldValueForbidden', field, message: `Forbidden: ${refusal}` }]);
+    }
+    await edit.putSource(repository, formatPullSpec(asRepository(withClientDefaults(spec))));
   }
 }
 

@@ -8,7 +8,7 @@ import type { TagEvent } from '../metadata/tag-history.js';
 import { isDigest } from '../oci/digest.js';
 import type { RepositoryName } from '../oci/repository-name.js';
 import { ownMetadata, type ImageStreamOptions, type ImageStreamStorage } from './image-streams.js';
-import { parsePullSpec, PullSpecError } from './pull-spec.js';
+import { parsePullSpec, PullSpecError } from '../oci/pull-spec.js';
 import { streamNames } from './stream-errors.js';
 import { imageStreamSchema } from './stream-schema.js';
 import { reasonOf, StaleError, type RunningEdit } from './stream-service.js';

@@ -105,7 +105,7 @@ export function secretsSubresource(secrets: PullSecrets, version: () => Promise<
 
 const pullSecretTypes: readonly unknown[] = ['kubernetes.io/dockercfg', 'kubernetes.io/dockerconfigjson'];
 
-function isPullSecret(secret: ApiObject): boolean {
+export function isPullSecret(secret: ApiObject): boolean {
   const isExcluded = secret.metadata.annotations?.['openshift.io/image.excludeSecret'] === 'true';
   return pullSecretTypes.includes(secret['type']) && !isExcluded;
 }

@@ -1,9 +1,11 @@
 import type { StatusCause } from '../kube/errors.js';
-import type { JsonBody, StreamEdit, StreamShell } from '../metadata/stream-store.js';
+import type { SpecTag, StreamEdit, StreamShell } from '../metadata/stream-store.js';
 import type { Actor, NewTagEvent, TagEvent } from '../metadata/tag-history.js';
+import { formatPullSpec, mostSpecific, PullSpecError, pullSpecOrError, withClientDefaults } from '../oci/pull-spec.js';
 import { projectOf, streamNameOf, type RepositoryName } from '../oci/repository-name.js';
 import { parseStreamName } from './stream-names.js';
 import { pausedAnnotation } from './stream-view.js';
+import { ownRepository } from './tag-targets.js';
 import { isChanged, parseTagSource, type ParsedTagSource } from './tag-validation.js';
 import type { TagReference } from './types.js';
 
@@ -37,15 +39,24 @@ export function withGeneration({ next, old }: TagChange, namespace: string, gene
 }
 
 /** What is kept of a tag of spec. */
-export function specTagOf(tag: TagReference, stream: StreamShell) {
+export function specTagOf(tag: TagReference, stream: StreamShell): SpecTag {
   const { name, generation, ...body } = tag;
   const follows = followedTag(tag, stream.name);
+  const source = importSourceOf(tag);
   return {
     generation: generation ?? stream.generation,
-    body: body as JsonBody,
+    body: body,
     ...(follows !== undefined && follows !== name && { follows }),
     scheduled: tag.importPolicy.scheduled === true && tag.annotations?.[pausedAnnotation] === undefined,
+    ...(source !== undefined && { source }),
   };
+}
+
+/** What a tag is imported from, in one spelling for all tags that want the same; undefined when it is not imported. */
+export function importSourceOf({ from, reference }: Pick<TagReference, 'from' | 'reference'>): string | undefined {
+  if (from?.kind !== 'DockerImage' || reference === true) return undefined;
+  const spec = pullSpecOrError(from.name);
+  return spec instanceof PullSpecError ? undefined : formatPullSpec(mostSpecific(withClientDefaults(spec)));
 }
 
 /** The tag of the same stream whose events a tag gets too (openshift-apiserver, UpdateTrackingTags). */
@@ -57,15 +68,26 @@ function followedTag({ name, from }: TagReference, repository: RepositoryName): 
   return source.tag;
 }
 
-/** Streams of other namespaces that a tag takes its image from; undefined when it is none. */
+/**
+ * Streams of other namespaces that a tag takes its image from, also by a pull spec that names this registry; undefined when it
+ * is none.
+ */
 export function foreignSource(
   { next, old }: TagChange,
   stream: { readonly namespace: string; readonly name: string },
+  ownHosts: readonly string[],
 ): { readonly namespace: string; readonly stream: string } | undefined {
-  if (!isChanged(old, next, stream.namespace)) return undefined;
-  const source = parseTagSource(next.from!, stream, '');
-  const isForeign = (source.kind === 'tag' || source.kind === 'image') && source.namespace !== stream.namespace;
-  return isForeign ? { namespace: source.namespace, stream: source.stream } : undefined;
+  const isNew = isChanged(old, next, stream.namespace);
+  // One that is to be looked at again is imported again.
+  if (next.from === undefined || (!isNew && next.generation !== 0)) return undefined;
+  const source = parseTagSource(next.from, stream, '');
+  if (source.kind === 'docker') {
+    const own = ownHosts.map((host) => ownRepository(source.reference, { host })).find((each) => each !== undefined);
+    if (own === undefined || projectOf(own) === stream.namespace) return undefined;
+    return { namespace: projectOf(own), stream: streamNameOf(own) };
+  }
+  const isOther = (source.kind === 'tag' || source.kind === 'image') && source.namespace !== stream.namespace;
+  return isOther && isNew ? { namespace: source.namespace, stream: source.stream } : undefined;
 }
 
 /**

@@ -4,6 +4,7 @@ import { agoOf } from '../kube/ages.js';
 import { timestamp } from '../kube/object-meta.js';
 import type { Call, Column, ListQuery, ObjectList, Subresource } from '../kube/resource.js';
 import type { ApiObject } from '../metadata/object-store.js';
+import type { ImportState } from '../metadata/import-state.js';
 import type { StreamShell, TagQuery, TagRow } from '../metadata/stream-store.js';
 import type { FindTagRules, TagRules } from '../metadata/tag-history.js';
 import type { HistoryOptions } from './history.js';
@@ -40,6 +41,13 @@ const streamTagSchema = z.object({
   from: z.object({ kind: text, name: text, namespace: text.optional() }).optional(),
   scheduled: z.boolean(),
   failing: z.boolean(),
+  import: z
+    .object({ checked: text, moved: text, next: text, error: text })
+    .partial()
+    .optional()
+    .describe(
+      'Of a tag that comes from another registry: when it was looked for, found to be another image, and will be again.',
+    ),
   protectedBy: text.optional().describe('The rule that keeps the tag where it is.'),
 });
 
@@ -185,7 +193,17 @@ function toStreamTag(row: TagRow, { stream, call, options, rules }: Surroundings
     ...(from !== undefined && { from }),
     scheduled: row.spec?.scheduled ?? false,
     failing: row.conditions.length > 0,
+    ...(row.lastImport !== undefined && { import: importOf(row.lastImport, row.spec?.scheduled === true) }),
     ...(protectedBy !== undefined && { protectedBy }),
+  };
+}
+
+function importOf({ checkedAt, movedAt, dueAt, error }: ImportState, isScheduled: boolean): object {
+  return {
+    ...(checkedAt !== undefined && { checked: timestamp(checkedAt) }),
+    ...(movedAt !== undefined && { moved: timestamp(movedAt) }),
+    ...(dueAt !== undefined && isScheduled && { next: timestamp(dueAt) }),
+    ...(error !== undefined && { error }),
   };
 }
 

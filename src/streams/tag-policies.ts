@@ -9,7 +9,7 @@ import { allObjects, type ApiObject, type ObjectStore } from '../metadata/object
 import type { FindTagRules, TagEventCause, TagRules } from '../metadata/tag-history.js';
 import { streamNameOf, type RepositoryName } from '../oci/repository-name.js';
 import { tagPolicyCauses, tagPolicySpecSchema, type PolicySubject, type TagPolicySpec } from './tag-policy-spec.js';
-import { isWildcardMatch } from './wildcards.js';
+import { isWildcardMatch } from '../oci/wildcards.js';
 
 const names = { group: 'weir.dev', plural: 'tagpolicies', kind: 'TagPolicy', isNamespaced: true } as const;
 const tagPoliciesResource = qualifiedName(names);

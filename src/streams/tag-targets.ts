@@ -2,7 +2,7 @@ import type { TagTarget } from '../metadata/tag-history.js';
 import type { Digest } from '../oci/digest.js';
 import { OciError } from '../oci/errors.js';
 import { parseRepositoryName, type RepositoryName } from '../oci/repository-name.js';
-import { parsePullSpec } from './pull-spec.js';
+import { parsePullSpec } from '../oci/pull-spec.js';
 import type { StreamSight } from './stream-view.js';
 
 /** The repository of this registry that a pull spec names; undefined when it names something outside. */

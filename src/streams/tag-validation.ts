@@ -2,7 +2,7 @@ import type { StatusCause } from '../kube/errors.js';
 import { invalidValue, requiredValue } from '../kube/object-meta.js';
 import { OciError } from '../oci/errors.js';
 import { parseRepositoryName, streamNameOf } from '../oci/repository-name.js';
-import { PullSpecError, pullSpecOrError } from './pull-spec.js';
+import { PullSpecError, pullSpecOrError } from '../oci/pull-spec.js';
 import type { TagReference, TagSource } from './types.js';
 
 /** A TagReference as a client may send it: parts left out or null, and words that mean nothing. */
@@ -66,6 +66,18 @@ function textOr(fallback: string, text: string | undefined): string {
   return text === undefined || text === '' ? fallback : text;
 }
 
+/** On a tag or its project: how often the tag is looked for where it comes from, as in `30m`. */
+export const importIntervalAnnotation = 'weir.dev/import-interval';
+
+const msPerUnit: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** @returns milliseconds; undefined for what is no interval: a number with s, m, h or d, of at most a year */
+export function parseImportInterval(text: string): number | undefined {
+  const [, count = '', unit = ''] = /^([1-9]\d{0,8})([smhd])$/.exec(text) ?? [];
+  const ms = Number(count) * (msPerUnit[unit] ?? 0);
+  return ms > 0 && ms <= 366 * 86_400_000 ? ms : undefined;
+}
+
 const maxTagLength = 253;
 const shownLength = 300;
 
@@ -84,6 +96,11 @@ export function tagCauses(tag: SentTag, fieldPath: string): StatusCause[] {
   const causes = tagNameCauses(tag.name ?? '', `${fieldPath}.name`);
   if (tag.from && isSource(tag.from)) {
     causes.push(...sourceCauses(tag.from, fieldPath, tag.importPolicy?.scheduled === true));
+  }
+  const interval = tag.annotations?.[importIntervalAnnotation];
+  if (interval !== undefined && parseImportInterval(interval) === undefined) {
+    const field = `${fieldPath}.annotations[${importIntervalAnnotation}]`;
+    causes.push(invalidValue(field, shown(interval), 'expected a number with s, m, h or d, such as 30m'));
   }
   const type = tag.referencePolicy?.type ?? '';
   if (!['', 'Source', 'Local'].includes(type)) {

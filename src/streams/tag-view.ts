@@ -70,8 +70,9 @@ export function toImageStreamTag(
   const event = tag.events[0]!;
   const reference = resolvedPullSpec(stream.name, event, wanted, sight);
   const annotations = wanted?.annotations ?? undefined;
+  const told = { ...annotations, ...importAnnotationsOf(tag) };
   return {
-    metadata: tagMeta(stream, `${streamMetaOf(stream).name}:${tag.name}`, timestamp(event.created), annotations),
+    metadata: tagMeta(stream, `${streamMetaOf(stream).name}:${tag.name}`, timestamp(event.created), told),
     tag: wanted ?? null,
     generation: event.generation,
     lookupPolicy: shellSpecOf(stream).lookupPolicy,
@@ -92,8 +93,9 @@ function withAnnotations(image: Image, annotations: Readonly<Record<string, stri
 export function toPendingTag({ stream, tag }: FoundTag): ImageStreamTag {
   const wanted = tagReferenceOf(tag);
   const { creationTimestamp, name } = streamMetaOf(stream);
+  const told = { ...wanted?.annotations, ...importAnnotationsOf(tag) };
   return {
-    metadata: tagMeta(stream, `${name}:${tag.name}`, creationTimestamp, wanted?.annotations ?? undefined),
+    metadata: tagMeta(stream, `${name}:${tag.name}`, creationTimestamp, told),
     tag: wanted ?? null,
     generation: 0,
     lookupPolicy: shellSpecOf(stream).lookupPolicy,
@@ -106,7 +108,7 @@ function tagMeta(
   stream: StreamShell,
   name: string,
   creationTimestamp: string,
-  annotations: Readonly<Record<string, string>> | undefined,
+  annotations: Readonly<Record<string, string>>,
 ): ObjectMeta {
   const { namespace, uid, resourceVersion, labels } = streamMetaOf(stream);
   return {
@@ -116,7 +118,29 @@ function tagMeta(
     resourceVersion: resourceVersion!,
     creationTimestamp,
     ...(labels !== undefined && { labels }),
-    ...(annotations !== undefined && { annotations }),
+    ...(Object.keys(annotations).length > 0 && { annotations }),
+  };
+}
+
+/** What the server says of a tag that is imported, and nobody else can. */
+export const importAnnotations = {
+  /** When its source was last looked at. */
+  checked: 'weir.dev/import-checked',
+  /** When the source was last found to be another image. */
+  moved: 'weir.dev/import-moved',
+  /** When it will be looked at again. */
+  next: 'weir.dev/import-next',
+  /** Why the last look failed. */
+  error: 'weir.dev/import-error',
+} as const;
+
+function importAnnotationsOf({ lastImport, spec }: TagState): Readonly<Record<string, string>> {
+  const { checkedAt, movedAt, dueAt, error } = lastImport ?? {};
+  return {
+    ...(checkedAt !== undefined && { [importAnnotations.checked]: timestamp(checkedAt) }),
+    ...(movedAt !== undefined && { [importAnnotations.moved]: timestamp(movedAt) }),
+    ...(dueAt !== undefined && spec?.scheduled === true && { [importAnnotations.next]: timestamp(dueAt) }),
+    ...(error !== undefined && { [importAnnotations.error]: error }),
   };
 }
 

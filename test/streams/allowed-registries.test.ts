@@ -7,7 +7,7 @@ import {
   registryRefusal,
   withRepositories,
 } from '../../src/streams/allowed-registries.js';
-import { parsePullSpec } from '../../src/streams/pull-spec.js';
+import { parsePullSpec } from '../../src/oci/pull-spec.js';
 import type { TagReference, TagSource } from '../../src/streams/types.js';
 
 describe('the allowed registries', () => {
