@@ -18,6 +18,11 @@ export interface AppendOptions {
   readonly observer: ByteObserver;
   /** More bytes than this are an error: the append rejects with a `RangeError`. */
   readonly maxBytes?: number;
+  /**
+   * Told how many bytes were appended so far, whenever there are more that `followUpload` can read. Bytes that come slowly are
+   * then not held back for long.
+   */
+  readonly onWritten?: (bytes: number) => void;
 }
 
 /** How an append ended. When the source broke off, what came before is kept, so that the client can go on from there. */
@@ -37,6 +42,30 @@ export interface StoredBytes {
   copyTo(sink: Writable): Promise<void>;
 
   close(): Promise<void>;
+}
+
+/** Bytes that are still coming in, to be read by any number of readers. */
+export interface GrowingBytes {
+  /**
+   * Writes a range to a sink as its bytes come, waiting for the sink as needed, and leaves it open.
+   *
+   * @param grown resolves with how many bytes may be read, once these are more than it is given; rejects when there will never
+   *   be more
+   * @throws {Error} when the sink breaks, and what `grown` rejects with
+   */
+  copyTo(sink: Writable, range: ByteRange, grown: (bytes: number) => Promise<number>): Promise<void>;
+
+  close(): Promise<void>;
+}
+
+/** A file that was taken over. */
+export interface AdoptedFile {
+  /** For the database to remember. */
+  readonly location: string;
+  /** Bytes. */
+  readonly size: number;
+  /** Whether the store and the file now have the same bytes in common; otherwise they were copied. */
+  readonly isShared: boolean;
 }
 
 /**
@@ -59,11 +88,30 @@ export interface BlobStore {
   openUpload(upload: string, size: number): Promise<StoredBytes | undefined>;
 
   /**
+   * Opens an upload to be read while it is appended to. What was opened can be read on when the upload has been finished or
+   * discarded.
+   *
+   * @returns undefined when it has no bytes, or none any more
+   */
+  followUpload(upload: string): Promise<GrowingBytes | undefined>;
+
+  /**
    * Makes the first `size` bytes of an upload final and durable, without copying them.
    *
    * @returns their location, for the database to remember; undefined when there are not so many
    */
   finish(upload: string, size: number): Promise<string | undefined>;
+
+  /**
+   * Makes the bytes of a file of this machine the final and durable bytes of an upload that has none: as a second name of
+   * the file where that can be, by a copy otherwise. The file stays where it is; when they are shared, nobody may write to
+   * it from now on, and whoever deletes one of the two names leaves the other.
+   *
+   * @param mayShare false: copy in any case
+   * @returns undefined when there is no such file
+   * @throws {Error} when it is something else than a file of bytes
+   */
+  adopt(upload: string, path: string, mayShare: boolean): Promise<AdoptedFile | undefined>;
 
   /** Deletes whatever an upload left: unfinished bytes, and finished ones whose location nobody remembers. */
   discardUpload(upload: string): Promise<void>;

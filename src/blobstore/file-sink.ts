@@ -9,6 +9,9 @@ const writeSize = 1024 * 1024;
 /** Written but not yet on the disk; beyond it the disk is set to work while more bytes come in. */
 const writebackSize = 32 * 1024 * 1024;
 
+/** How long bytes are gathered that somebody is waiting to read. */
+const gatherMs = 20;
+
 /**
  * Streams a source into a sink. The events of the source are listened to here, since a pipe costs more for each of the
  * many small pieces that a socket gives than hashing them does.
@@ -54,6 +57,8 @@ export class FileSink {
   readonly #offset: number;
   readonly #observer: ByteObserver;
   readonly #maxBytes: number;
+  readonly #onWritten: ((bytes: number) => void) | undefined;
+  #writeSoon: NodeJS.Timeout | undefined;
   #gathered: Buffer[] = [];
   #gatheredBytes = 0;
   #seenBytes = 0;
@@ -62,11 +67,12 @@ export class FileSink {
   #writeback: Promise<void> = Promise.resolve();
   #unsyncedBytes = 0;
 
-  constructor(file: FileHandle, { offset, observer, maxBytes }: AppendOptions) {
+  constructor(file: FileHandle, { offset, observer, maxBytes, onWritten }: AppendOptions) {
     this.#file = file;
     this.#offset = offset;
     this.#observer = observer;
     this.#maxBytes = maxBytes ?? Infinity;
+    this.#onWritten = onWritten;
   }
 
   /** @returns false when the source has to wait until the sink is ready for more */
@@ -80,7 +86,10 @@ export class FileSink {
     this.#observer.update(chunk);
     this.#gathered.push(chunk);
     this.#gatheredBytes += chunk.length;
-    if (this.#gatheredBytes < writeSize) return true;
+    if (this.#gatheredBytes < writeSize) {
+      this.#writeForReaders();
+      return true;
+    }
     // At most one write is under way: the source waits when the disk is slower than the client.
     if (this.#isWriting) return false;
     this.#writeGathered();
@@ -96,6 +105,7 @@ export class FileSink {
 
   /** Writes what was gathered, also of a stream that broke off, and resolves when nothing is under way any more. */
   async drain(): Promise<void> {
+    clearTimeout(this.#writeSoon);
     await this.#settle();
     if (this.failure === undefined) this.#writeGathered();
     await this.#settle();
@@ -104,6 +114,16 @@ export class FileSink {
   async #settle(): Promise<void> {
     await this.#writing.catch(() => undefined);
     await this.#writeback.catch(() => undefined);
+  }
+
+  /** A source that is slow, or rests, must not keep from readers what it gave. */
+  #writeForReaders(): void {
+    if (this.#onWritten === undefined || this.#writeSoon !== undefined) return;
+    this.#writeSoon = setTimeout(() => {
+      this.#writeSoon = undefined;
+      if (this.#isWriting) this.#writeForReaders();
+      else if (this.failure === undefined) this.#writeGathered();
+    }, gatherMs);
   }
 
   #writeGathered(): void {
@@ -129,6 +149,7 @@ export class FileSink {
   async #write(buffers: Buffer[], size: number): Promise<void> {
     await writeFully(this.#file, buffers, size, this.#offset + this.appendedBytes);
     this.appendedBytes += size;
+    this.#onWritten?.(this.appendedBytes);
     countReceivedMemory(size);
     this.#unsyncedBytes += size;
     if (this.#unsyncedBytes < writebackSize) return;

@@ -1,11 +1,35 @@
 import { constants } from 'node:fs';
-import { mkdir, open, opendir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import {
+  chmod,
+  copyFile,
+  link,
+  lstat,
+  mkdir,
+  open,
+  opendir,
+  rename,
+  rm,
+  stat,
+  type FileHandle,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
-import type { AppendOptions, AppendResult, BlobStore, ByteRange, StoredBytes } from './blob-store.js';
+import type {
+  AdoptedFile,
+  AppendOptions,
+  AppendResult,
+  BlobStore,
+  ByteRange,
+  GrowingBytes,
+  StoredBytes,
+} from './blob-store.js';
 import { syncFolder } from '../durable-files.js';
 import { FileSink, receive } from './file-sink.js';
+import { GrowingFile } from './growing-file.js';
 import { StoredFile, undefinedWhenAbsent } from './stored-file.js';
+
+/** Another file system, somebody else's file, too many names already, or a file system that knows no second names. */
+const cannotLink: readonly string[] = ['EXDEV', 'EPERM', 'EACCES', 'EMLINK', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS'];
 
 /**
  * Bytes in a folder:
@@ -76,6 +100,10 @@ export class FilesystemBlobStore implements BlobStore {
     return StoredFile.open(this.#uploadPath(upload), { start: 0, end: size - 1 });
   }
 
+  async followUpload(upload: string): Promise<GrowingBytes | undefined> {
+    return (await GrowingFile.open(this.#uploadPath(upload))) ?? GrowingFile.open(this.#finishedPath(upload));
+  }
+
   async finish(upload: string, size: number): Promise<string | undefined> {
     const file =
       this.#appended.get(upload) ??
@@ -91,6 +119,38 @@ export class FilesystemBlobStore implements BlobStore {
     await rename(this.#uploadPath(upload), this.#finishedPath(upload));
     await (await this.#folder(folder)).sync();
     return `${folder}/${upload}`;
+  }
+
+  async adopt(upload: string, path: string, mayShare: boolean): Promise<AdoptedFile | undefined> {
+    const found = await undefinedWhenAbsent(lstat(path));
+    if (found === undefined) return undefined;
+    if (!found.isFile()) throw new Error(`${path} is no file`);
+    const folder = upload.slice(0, 2);
+    const isShared = mayShare && (await this.#share(upload, path));
+    if (!isShared) await this.#copy(upload, path);
+    await (await this.#folder(folder)).sync();
+    return { location: `${folder}/${upload}`, size: (await stat(this.#finishedPath(upload))).size, isShared };
+  }
+
+  /** @returns false when the file cannot have a second name here */
+  async #share(upload: string, path: string): Promise<boolean> {
+    try {
+      await link(path, this.#finishedPath(upload));
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && cannotLink.includes(String(error.code))) return false;
+      throw error;
+    }
+    // Whoever wrote the bytes may not have waited for the disk.
+    await syncBytes(this.#finishedPath(upload));
+    return true;
+  }
+
+  async #copy(upload: string, path: string): Promise<void> {
+    const copied = this.#uploadPath(upload);
+    await copyFile(path, copied, constants.COPYFILE_FICLONE);
+    await chmod(copied, 0o600);
+    await syncBytes(copied);
+    await rename(copied, this.#finishedPath(upload));
   }
 
   async discardUpload(upload: string): Promise<void> {
@@ -169,5 +229,15 @@ export class FilesystemBlobStore implements BlobStore {
 
   #uploadPath(upload: string): string {
     return join(this.#uploads, upload);
+  }
+}
+
+/** Makes what a file holds outlast a power failure. */
+async function syncBytes(path: string): Promise<void> {
+  const file = await open(path, 'r');
+  try {
+    await file.datasync();
+  } finally {
+    await file.close();
   }
 }

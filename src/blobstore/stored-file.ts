@@ -47,7 +47,7 @@ export class StoredFile implements StoredBytes {
         if (bytesRead === 0) throw new Error('the file is shorter than it should be');
         copied += bytesRead;
         await sending;
-        sending = write(sink, buffer.subarray(0, bytesRead), broken.signal);
+        sending = writeTo(sink, buffer.subarray(0, bytesRead), broken.signal);
         // It is waited for in the next round; until then a failure must not count as unhandled.
         sending.catch(() => undefined);
       }
@@ -68,7 +68,7 @@ export class StoredFile implements StoredBytes {
 }
 
 /** Resolves when the sink has no more need of the bytes, and they may be overwritten. */
-function write(sink: Writable, bytes: Buffer, broken: AbortSignal): Promise<void> {
+export function writeTo(sink: Writable, bytes: Buffer, broken: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const onBroken = () => {
       reject(new Error('the sink was closed'));

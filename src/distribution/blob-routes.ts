@@ -4,11 +4,10 @@ import type Router from '@koa/router';
 import type { Context } from 'koa';
 import type { ByteRange, StoredBytes } from '../blobstore/blob-store.js';
 import { sendEmpty } from '../http.js';
-import type { BlobRecord } from '../metadata/blob-records.js';
 import { parseDigest } from '../oci/digest.js';
 import { OciError } from '../oci/errors.js';
 import type { RepositoryName } from '../oci/repository-name.js';
-import type { BlobService } from './blobs.js';
+import type { BlobService, ReadableBlob } from './blobs.js';
 import { parseRange, type RangeRequest } from './byte-ranges.js';
 import type { RegistryEntrance } from './registry-entrance.js';
 
@@ -48,7 +47,7 @@ export function blobRoutes(router: Router, { access, parseName }: RegistryEntran
 const whole: RangeRequest = { kind: 'whole' };
 
 /** RFC 9110, sections 13.1.5 and 14.2: with an `If-Range` of another representation the range does not count. */
-function requestedRange(ctx: Context, blob: BlobRecord, etag: string): RangeRequest {
+function requestedRange(ctx: Context, blob: ReadableBlob, etag: string): RangeRequest {
   const ifRange = ctx.get('If-Range');
   const header = ctx.get('Range');
   if (header === '' || (ifRange !== '' && ifRange !== etag)) return whole;
@@ -84,7 +83,7 @@ async function sendBody(ctx: Context, { headers, writeTo }: BlobBody): Promise<v
 async function openBody(
   blobs: BlobService,
   repository: RepositoryName,
-  blob: BlobRecord,
+  blob: ReadableBlob,
   request: RangeRequest,
 ): Promise<BlobBody> {
   if (request.kind !== 'ranges') {
@@ -109,7 +108,7 @@ async function openBody(
 function multipartBody(
   blobs: BlobService,
   repository: RepositoryName,
-  blob: BlobRecord,
+  blob: ReadableBlob,
   ranges: readonly ByteRange[],
   first: StoredBytes,
 ): BlobBody {

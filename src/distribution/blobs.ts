@@ -1,12 +1,22 @@
 import type { BlobStore, ByteRange, StoredBytes } from '../blobstore/blob-store.js';
-import type { BlobRecord, BlobRecords } from '../metadata/blob-records.js';
+import type { BlobRecords } from '../metadata/blob-records.js';
 import type { Digest } from '../oci/digest.js';
 import { OciError } from '../oci/errors.js';
 import type { RepositoryName } from '../oci/repository-name.js';
+import type { RemoteBlobs } from './remote-blobs.js';
 
 /** How many repositories an anonymous mount looks at before it gives up and lets the client upload. */
 const maxMountSources = 1000;
 const mountPageSize = 100;
+
+/** A blob that can be read through a repository. */
+export interface ReadableBlob {
+  readonly digest: Digest;
+  /** Bytes. */
+  readonly size: number;
+  /** Where its bytes are; undefined when they are not here. */
+  readonly location: string | undefined;
+}
 
 /** Finished blobs of repositories: OCI Distribution Spec end-2, end-10 and end-11. */
 export class BlobService {
@@ -14,19 +24,37 @@ export class BlobService {
   readonly #records: BlobRecords;
   readonly #graceMs: number;
   readonly #now: () => Date;
+  readonly #remote: RemoteBlobs | undefined;
 
-  /** @param graceMs how long a blob that nothing refers to is kept */
-  constructor(store: BlobStore, records: BlobRecords, graceMs: number, now: () => Date = () => new Date()) {
+  /**
+   * @param graceMs how long a blob that nothing refers to is kept
+   * @param remote what is asked for blobs that are not here; undefined: they are unknown
+   */
+  constructor(
+    store: BlobStore,
+    records: BlobRecords,
+    graceMs: number,
+    now: () => Date = () => new Date(),
+    remote?: RemoteBlobs,
+  ) {
     this.#store = store;
     this.#records = records;
     this.#graceMs = graceMs;
     this.#now = now;
+    this.#remote = remote;
   }
 
-  /** @throws {OciError} BLOB_UNKNOWN when the repository does not link the blob */
-  async get(repository: RepositoryName, digest: Digest): Promise<BlobRecord> {
+  /**
+   * @throws {OciError} BLOB_UNKNOWN when the repository neither links the blob nor has an image from elsewhere that refers to
+   *   it; as `RemoteBlobs.stat`
+   */
+  async get(repository: RepositoryName, digest: Digest): Promise<ReadableBlob> {
     const blob = await this.#records.findLinkedBlob(repository, digest);
-    if (blob === undefined) throw blobUnknown(repository, digest);
+    if (blob === undefined) {
+      const size = await this.#remote?.stat(repository, digest);
+      if (size === undefined) throw blobUnknown(repository, digest);
+      return { digest, size, location: undefined };
+    }
     // Somebody who checks for a blob is about to push a manifest that needs it.
     if (blob.collectAt !== undefined && blob.collectAt.getTime() - this.#now().getTime() < this.#graceMs / 2) {
       // Who only pulls must get the blob even when nothing can be written; who pushes is told by the push.
@@ -35,9 +63,10 @@ export class BlobService {
     return blob;
   }
 
-  /** @throws {OciError} BLOB_UNKNOWN when the bytes are not where they should be */
-  async open(repository: RepositoryName, blob: BlobRecord, range?: ByteRange): Promise<StoredBytes> {
-    const bytes = await this.#store.open(blob.location, range);
+  /** @throws {OciError} BLOB_UNKNOWN when the bytes are neither where they should be nor elsewhere; as `RemoteBlobs.open` */
+  async open(repository: RepositoryName, blob: ReadableBlob, range?: ByteRange): Promise<StoredBytes> {
+    const local = blob.location === undefined ? undefined : await this.#store.open(blob.location, range);
+    const bytes = local ?? (await this.#remote?.open(repository, blob.digest, range));
     if (bytes === undefined) throw blobUnknown(repository, blob.digest);
     return bytes;
   }

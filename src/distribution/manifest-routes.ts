@@ -9,6 +9,7 @@ import { parseReference, parseTag, type Reference, type Tag } from '../oci/refer
 import { matchesEtag } from './blob-routes.js';
 import type { Changer, ManifestService } from './manifests.js';
 import type { RegistryEntrance } from './registry-entrance.js';
+import type { RemoteManifests } from './remote-manifests.js';
 
 /** The spec asks for ten; the answer repeats each in a header. */
 const maxTagParameters = 100;
@@ -18,13 +19,17 @@ export function manifestRoutes(
   router: Router,
   { access, parseName }: RegistryEntrance,
   manifests: ManifestService,
+  remote: RemoteManifests | undefined,
 ): void {
   router.get('/v2/*name/manifests/:reference', async (ctx) => {
     const repository = parseName(ctx.params['name']!);
     const reference = parseReference(ctx.params['reference']!);
     await access.requireRepository(ctx, repository, 'pull');
+    const prepared = await remote?.prepare(repository, reference);
     const head = ctx.method === 'HEAD';
     const manifest = head ? await manifests.stat(repository, reference) : await manifests.read(repository, reference);
+    prepared?.served(manifest.digest);
+    if (prepared?.warning !== undefined) ctx.set('Warning', prepared.warning);
     const etag = `"${manifest.digest}"`;
     ctx.set({ 'Docker-Content-Digest': manifest.digest, ETag: etag });
     if (matchesEtag(ctx.get('If-None-Match'), etag)) {

@@ -57,8 +57,13 @@ export interface ManifestServiceOptions {
   readonly sparse: SparsePolicy;
   /** How long a blob that nothing refers to is kept. */
   readonly graceMs: number;
+  /** Brings a blob here that can be pulled through the repository from another registry. @returns false when it cannot */
+  readonly obtain?: (repository: RepositoryName, digest: Digest) => Promise<boolean>;
   readonly now?: () => Date;
 }
+
+/** Blobs of one manifest that are brought here when it is pushed. */
+const maxObtained = 200;
 
 /** @throws {StreamLimitError} */
 function refuse(why: string | undefined): void {
@@ -73,15 +78,17 @@ export class ManifestService {
   readonly #findLimits: FindPushLimits;
   readonly #sparse: SparsePolicy;
   readonly #graceMs: number;
+  readonly #obtain: (repository: RepositoryName, digest: Digest) => Promise<boolean>;
   readonly #now: () => Date;
 
-  constructor({ store, configs, findRules, findLimits, sparse, graceMs, now }: ManifestServiceOptions) {
+  constructor({ store, configs, findRules, findLimits, sparse, graceMs, obtain, now }: ManifestServiceOptions) {
     this.#store = store;
     this.#configs = configs;
     this.#findRules = findRules;
     this.#findLimits = findLimits;
     this.#sparse = sparse;
     this.#graceMs = graceMs;
+    this.#obtain = obtain ?? (() => Promise.resolve(false));
     this.#now = now ?? (() => new Date());
   }
 
@@ -114,7 +121,7 @@ export class ManifestService {
     const summary = summarizeImage(bytes, manifest, config);
     const limits = await this.#findLimits(projectOf(repository));
     refuse(limits.refuseSize(summary.totalSize));
-    const result = await this.#store.putManifest({
+    const push = {
       repository,
       digest,
       bytes,
@@ -131,7 +138,11 @@ export class ManifestService {
           refuse(limits.refuseImages?.(count));
         },
       }),
-    });
+    };
+    let result = await this.#store.putManifest(push);
+    if (result.kind === 'missing' && (await this.#obtainAll(repository, result.missing))) {
+      result = await this.#store.putManifest(push);
+    }
     if (result.kind === 'missing')
       throw new OciError('MANIFEST_BLOB_UNKNOWN', { missing: result.missing.slice(0, 100) });
     return { digest, subject: manifest.subject };
@@ -156,6 +167,13 @@ export class ManifestService {
         ? await this.#store.deleteManifest(repository, reference.digest, removal, collectAt)
         : await this.#store.deleteTag(repository, reference.tag, removal);
     if (!deleted) await this.#throwUnknown(repository, reference);
+  }
+
+  /** Whoever asked for these blobs was told that they are here, as they can be pulled: now they must be. */
+  async #obtainAll(repository: RepositoryName, missing: readonly Digest[]): Promise<boolean> {
+    if (missing.length > maxObtained) return false;
+    for (const digest of missing) if (!(await this.#obtain(repository, digest))) return false;
+    return true;
   }
 
   async #rulesFor(repository: RepositoryName, cause: TagEventCause | undefined, { principal, reason }: Changer) {
