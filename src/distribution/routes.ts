@@ -2,6 +2,8 @@ import Router from '@koa/router';
 import type { Context, Middleware, Next } from 'koa';
 import { OciError } from '../oci/errors.js';
 import { adminRoutes } from './admin-routes.js';
+import { ArchiveImport } from './archive-import.js';
+import { archiveRoutes } from './archive-routes.js';
 import { blobRoutes } from './blob-routes.js';
 import type { BlobService } from './blobs.js';
 import { catalogRoutes } from './catalog-routes.js';
@@ -12,6 +14,7 @@ import type { RegistryEntrance } from './registry-entrance.js';
 import { referrerRoutes } from './referrer-routes.js';
 import type { ReferrerService } from './referrers.js';
 import { signatureRoutes, signaturesHeader } from './signature-routes.js';
+import type { RemoteManifests } from './remote-manifests.js';
 import type { SignatureService } from './signatures.js';
 import { tagRoutes } from './tag-routes.js';
 import type { TagService } from './tags.js';
@@ -23,6 +26,8 @@ export interface DistributionServices {
   readonly blobs: BlobService;
   readonly uploads: UploadService;
   readonly manifests: ManifestService;
+  /** Where manifests come from that are not here; undefined: from nowhere. */
+  readonly remoteManifests?: RemoteManifests | undefined;
   readonly tags: TagService;
   readonly referrers: ReferrerService;
   readonly catalog: CatalogService;
@@ -47,8 +52,9 @@ export function distributionRoutes(entrance: RegistryEntrance, services: Distrib
   // Before the blobs, whose pattern matches the path of an upload as well.
   uploadRoutes(router, entrance, services.uploads, services.blobs);
   blobRoutes(router, entrance, services.blobs);
-  manifestRoutes(router, entrance, services.manifests);
+  manifestRoutes(router, entrance, services.manifests, services.remoteManifests);
   signatureRoutes(router, entrance, services.signatures);
+  archiveRoutes(router, entrance, new ArchiveImport(services));
   adminRoutes(router, entrance, services.blobs);
   return router;
 }

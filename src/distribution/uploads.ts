@@ -23,6 +23,8 @@ export interface UploadBody {
   readonly range: ByteRange | undefined;
   /** `Content-Length`; undefined when the body is sent in pieces of unknown number. */
   readonly length: number | undefined;
+  /** As `AppendOptions.onWritten`. */
+  readonly onWritten?: (bytes: number) => void;
 }
 
 /** Bytes hashed so far, kept with the session while it is worked on by this process. */
@@ -115,9 +117,10 @@ export class UploadService {
    * Ends a session: its bytes become a blob of the repository, durable before the promise resolves.
    *
    * @param body the last chunk, when there is one
+   * @param into the repository, for bytes that were received before it was known; that of the session when left out
    * @throws {OciError} as `append`; DIGEST_INVALID when the bytes are not what the digest names (the session is then over)
    */
-  async finish(key: UploadKey, digest: Digest, body: UploadBody | undefined): Promise<void> {
+  async finish(key: UploadKey, digest: Digest, body: UploadBody | undefined, into = key.repository): Promise<void> {
     await this.#exclusively(key, async (upload) => {
       let finished = upload;
       if (body !== undefined) {
@@ -135,7 +138,7 @@ export class UploadService {
         await this.#discard(upload.id);
         throw new OciError('DIGEST_INVALID', { expected: digest, actual, size: finished.size });
       }
-      await this.#commit(finished, digest);
+      await this.#commit({ ...finished, repository: into }, digest);
       this.#hashes.delete(upload.id);
     });
   }
@@ -223,6 +226,7 @@ export class UploadService {
         offset: upload.size,
         observer: hash,
         ...(expectedBytes !== undefined && { maxBytes: expectedBytes }),
+        ...(body.onWritten !== undefined && { onWritten: body.onWritten }),
       });
     } catch (error) {
       if (error instanceof RangeError) throw new OciError('SIZE_INVALID', `the body has ${error.message}`);
