@@ -2,7 +2,7 @@ import type { z } from 'zod';
 import { reasonHeader } from '../../oci/reason.js';
 import { failureOf } from './api-failure.js';
 import { ClientError } from './client-error.js';
-import { isLoopback, sendRequest, type PlainAnswer, type Trust } from './json-request.js';
+import { isLoopback, sendRequest, type PlainAnswer, type StreamedBody, type Trust } from './json-request.js';
 import { plainText } from './plain-text.js';
 
 /** Whom to speak to, and as whom. */
@@ -19,6 +19,13 @@ export interface WriteOptions {
   readonly reason?: string | undefined;
   /** Whether only to say what would happen. */
   readonly isDryRun?: boolean | undefined;
+}
+
+/** What goes with bytes that are sent. */
+export interface UploadOptions {
+  readonly contentType: string;
+  readonly query: Readonly<Record<string, string | undefined>>;
+  readonly reason: string | undefined;
 }
 
 /** An answer with how it was sent, and as it has to be read. */
@@ -63,6 +70,15 @@ export class ApiClient {
     return this.#send('POST', path, schema, { body, ...options });
   }
 
+  /** @param contentType of the body, which is sent as it comes */
+  upload<T>(
+    path: string,
+    schema: z.ZodType<T>,
+    { contentType, query, reason, ...stream }: StreamedBody & UploadOptions,
+  ): Promise<Answer<T>> {
+    return this.#send('POST', path, schema, { stream, contentType, query, reason });
+  }
+
   put<T>(path: string, schema: z.ZodType<T>, body: object, options?: WriteOptions): Promise<Answer<T>> {
     return this.#send('PUT', path, schema, { body, ...options });
   }
@@ -78,9 +94,16 @@ export class ApiClient {
     {
       query = {},
       body,
+      stream,
+      contentType = 'application/json',
       reason,
       isDryRun,
-    }: { readonly query?: Readonly<Record<string, string | undefined>>; readonly body?: object } & WriteOptions,
+    }: {
+      readonly query?: Readonly<Record<string, string | undefined>>;
+      readonly body?: object;
+      readonly stream?: StreamedBody;
+      readonly contentType?: string;
+    } & WriteOptions,
   ): Promise<Answer<T>> {
     const { server, token, trust } = this.#connection;
     const url = new URL(path, server);
@@ -93,12 +116,12 @@ export class ApiClient {
       headers: {
         Accept: 'application/json',
         'User-Agent': 'weir',
-        ...(body !== undefined && { 'Content-Type': 'application/json' }),
+        ...((body ?? stream) !== undefined && { 'Content-Type': contentType }),
         ...(token !== undefined && { Authorization: `Bearer ${token}` }),
         // A header has no letters but those of English.
         ...(reason !== undefined && { [reasonHeader]: encodeURIComponent(reason) }),
       },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
+      body: body === undefined ? stream : JSON.stringify(body),
     });
     for (const warning of warningsOf(answer)) this.#note(`warning: ${warning}\n`);
     if (answer.status < 200 || answer.status > 299) throw failureOf(answer, { host: server.host, token });

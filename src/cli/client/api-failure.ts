@@ -13,6 +13,13 @@ const statusSchema = z.object({
   details: z.object({ name: z.string().nullish(), retryAfterSeconds: z.number().nullish() }).nullish(),
 });
 
+/** OCI Distribution Spec, "Error Codes": what is beside the API answers so. */
+const ociErrorsSchema = z.object({
+  errors: z
+    .tuple([z.object({ code: z.string(), message: z.string().nullish(), detail: z.unknown() })])
+    .rest(z.unknown()),
+});
+
 /** What a request was and who sent it, as far as an error needs it. */
 export interface FailedRequest {
   /** With its port. */
@@ -27,7 +34,8 @@ export function failureOf(answer: PlainAnswer, request: FailedRequest): ClientEr
 }
 
 function explain({ status, headers, text }: PlainAnswer, { host, token }: FailedRequest): string {
-  const said = parseStatus(text);
+  const json = parseJson(text);
+  const said = statusSchema.safeParse(json).data ?? parseOciError(json);
   if (said === undefined) return explainForeign(status, headers['content-type'] ?? 'no content type', host);
   const message = plainText(said.message ?? '').slice(0, maxMessageLength) || `the server answers ${status}`;
   switch (status) {
@@ -66,12 +74,29 @@ function explainForeign(status: number, contentType: string, host: string): stri
   );
 }
 
-function parseStatus(text: string): z.output<typeof statusSchema> | undefined {
+function parseJson(text: string): unknown {
   try {
-    return statusSchema.safeParse(JSON.parse(text)).data;
+    return JSON.parse(text);
   } catch {
     return undefined;
   }
+}
+
+function parseOciError(json: unknown): z.output<typeof statusSchema> | undefined {
+  const error = ociErrorsSchema.safeParse(json).data?.errors[0];
+  if (error === undefined) return undefined;
+  const text = [error.message ?? error.code, detailText(error.detail)].filter((part) => part !== '').join(': ');
+  return { kind: 'Status', message: text, details: { name: error.code } };
+}
+
+/** The reason first, which is a sentence; the other members say what it is about. */
+function detailText(detail: unknown): string {
+  if (typeof detail !== 'object' || detail === null) return typeof detail === 'string' ? detail : '';
+  const { reason, ...others } = detail as Readonly<Record<string, unknown>>;
+  const rest = Object.entries(others).map(
+    ([name, value]) => `${name} ${typeof value === 'string' ? value : JSON.stringify(value)}`,
+  );
+  return [...(typeof reason === 'string' ? [reason] : []), ...rest].join('; ');
 }
 
 function retryAfter(header: string | undefined): number {

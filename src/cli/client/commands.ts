@@ -2,7 +2,9 @@ import type { Command } from 'commander';
 import { completionCommand } from './completion-command.js';
 import { diffCommand } from './diff-command.js';
 import { historyCommand } from './history-command.js';
+import { importArchiveCommand } from './import-archive-command.js';
 import { importCommand } from './import-command.js';
+import { importRegistryCommand } from './import-registry-command.js';
 import { loginCommand } from './login-command.js';
 import { policyCommand } from './policy-command.js';
 import { projectCommand, projectsCommand } from './projects-command.js';
@@ -26,6 +28,8 @@ export function clientCommands(terminal: Terminal): readonly Command[] {
     rollbackCommand(terminal),
     undeleteCommand(terminal),
     importCommand(terminal),
+    importArchiveCommand(terminal),
+    importRegistryCommand(terminal),
     policyCommand(terminal),
     completionCommand(terminal),
   ];

@@ -184,7 +184,7 @@ function importTable({ status }: ImageStreamImport): string {
 
 function failIfAny({ status }: ImageStreamImport, reference: StreamReference): void {
   const repository = status?.repository;
-  if (repository?.status?.status === 'Failure') {
+  if (repository?.status?.status === 'Failure' && (repository.images ?? []).length === 0) {
     throw new ClientError(
       `nothing was imported: ${plainText(repository.status.message ?? 'the server does not say why')}`,
     );

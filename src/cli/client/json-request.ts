@@ -1,6 +1,7 @@
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { isIP } from 'node:net';
+import type { Readable } from 'node:stream';
 import { ClientError } from './client-error.js';
 
 /** More than the longest page a server gives. */
@@ -15,12 +16,19 @@ export interface Trust {
   readonly isInsecure: boolean;
 }
 
+/** A body that is sent as it comes. */
+export interface StreamedBody {
+  readonly source: Readable;
+  /** Bytes; undefined when nobody knows. */
+  readonly size: number | undefined;
+}
+
 /** A request as it is sent. */
 export interface PlainRequest {
   readonly method: string;
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body?: string | undefined;
+  readonly body?: string | StreamedBody | undefined;
   readonly trust: Trust;
 }
 
@@ -50,7 +58,7 @@ export function sendRequest({ method, url, headers, body, trust }: PlainRequest)
     };
     const options: RequestOptions & { ca?: string; rejectUnauthorized?: boolean } = {
       method,
-      headers: { ...headers, ...(body !== undefined && { 'Content-Length': String(Buffer.byteLength(body)) }) },
+      headers: { ...headers, ...lengthOf(body) },
       timeout: idleTimeoutMs,
       ...(trust.ca !== undefined && { ca: trust.ca }),
       ...(trust.isInsecure && { rejectUnauthorized: false }),
@@ -58,6 +66,8 @@ export function sendRequest({ method, url, headers, body, trust }: PlainRequest)
     const sent = (url.protocol === 'https:' ? httpsRequest : httpRequest)(url, options, (answer) => {
       const chunks: Buffer[] = [];
       let size = 0;
+      // Who answers before the end has had enough of it.
+      if (typeof body === 'object') body.source.unpipe(sent);
       answer.on('data', (chunk: Buffer) => {
         size += chunk.length;
         if (size > maxAnswerBytes) sent.destroy(new ClientError(`${url.host} answers with more than 64 MiB`));
@@ -67,14 +77,22 @@ export function sendRequest({ method, url, headers, body, trust }: PlainRequest)
       answer.on('end', () => {
         const { statusCode = 0, headers: answered } = answer;
         resolve({ status: statusCode, headers: answered, text: Buffer.concat(chunks).toString('utf8') });
+        if (!sent.writableEnded) sent.destroy();
       });
     });
     sent.on('timeout', () => {
       sent.destroy(new ClientError(`${url.host} has been silent for ${idleTimeoutMs / 1000} seconds; try again later`));
     });
     sent.on('error', fail);
-    sent.end(body);
+    if (typeof body !== 'object') sent.end(body);
+    else body.source.on('error', (error) => sent.destroy(error)).pipe(sent);
   });
+}
+
+function lengthOf(body: PlainRequest['body']): Readonly<Record<string, string>> {
+  if (body === undefined) return {};
+  const size = typeof body === 'string' ? Buffer.byteLength(body) : body.size;
+  return size === undefined ? {} : { 'Content-Length': String(size) };
 }
 
 const unknownAuthority = new Set([

@@ -10,9 +10,12 @@ export interface ChangeOptions {
 
 /** Adds the options by which a change says why, and by which it is only tried. */
 export function withChangeOptions(command: Command): Command {
-  return command
-    .addOption(new Option('--reason <text>', 'why; it is kept in the history').argParser(reasonOf))
-    .option('--dry-run', 'only say what would happen');
+  return withReasonOption(command).option('--dry-run', 'only say what would happen');
+}
+
+/** Adds the option by which a change says why. */
+export function withReasonOption(command: Command): Command {
+  return command.addOption(new Option('--reason <text>', 'why; it is kept in the history').argParser(reasonOf));
 }
 
 function reasonOf(text: string): string {

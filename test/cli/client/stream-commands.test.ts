@@ -514,64 +514,6 @@ layers: 3 (900kB) are in both
 
 describe('weir import', () => {
   const imports = `POST ${image}/imagestreamimports`;
-  const done = {
-    status: { images: [{ tag: '7', status: { status: 'Success' }, image: { metadata: { name: one } } }] },
-  };
-
-  test('makes a stream from what another registry has', async () => {
-    const { server, terminal } = await open({ [imports]: [{ status: 201, body: done }] });
-    const { stdout } = await terminal.weir('import', 'shop/redis:7', '--from', 'docker.io/library/redis:7');
-    expect(stdout).toMatch(/^TAG +RESULT +IMAGE\n7 +imported +sha256:111111111111\n$/);
-    expect(server.requests[1]!.body).toEqual({
-      kind: 'ImageStreamImport',
-      apiVersion: 'image.openshift.io/v1',
-      metadata: { name: 'redis', namespace: 'shop' },
-      spec: {
-        import: true,
-        images: [
-          {
-            from: { kind: 'DockerImage', name: 'docker.io/library/redis:7' },
-            to: { name: '7' },
-            importPolicy: { importMode: 'Legacy' },
-            referencePolicy: { type: 'Source' },
-          },
-        ],
-      },
-      status: {},
-    });
-  });
-
-  test('imports a tag again from where it came, also by another that follows it', async () => {
-    const { server, terminal } = await open({
-      [`GET ${image}/imagestreams/redis`]: {
-        metadata: {
-          name: 'redis',
-          resourceVersion: '12',
-          annotations: { 'openshift.io/image.insecureRepository': 'true' },
-        },
-        spec: {
-          tags: [
-            { name: 'latest', from: { kind: 'ImageStreamTag', name: '7' } },
-            { name: '7', from: { kind: 'DockerImage', name: 'q.io/redis:7' }, importPolicy: { scheduled: true } },
-          ],
-        },
-      },
-      [imports]: [{ status: 201, body: done }],
-    });
-    await terminal.weir('import', 'shop/redis');
-    expect(server.requests[1]!.body).toMatchObject({
-      metadata: { resourceVersion: '12' },
-      spec: {
-        images: [
-          {
-            from: { name: 'q.io/redis:7' },
-            to: { name: '7' },
-            importPolicy: { importMode: 'Legacy', insecure: true, scheduled: true },
-          },
-        ],
-      },
-    });
-  });
 
   test('fails when a tag failed, and shows what the registry said', async () => {
     const failed = { tag: '7', status: { status: 'Failure', message: 'you may not have this\u001b[2J' } };
