@@ -6,16 +6,20 @@ import { auditRecordResource } from './audit/audit-record-resource.js';
 import type { AccessPolicy } from './auth/policy.js';
 import type { Principal } from './auth/principal.js';
 import type { ServiceAccountTokens } from './auth/service-account-tokens.js';
+import { cachesOptions, requestLimits } from './cache-parts.js';
 import type { Config } from './config.js';
+import { IssuerKeys } from './identity/issuer-keys.js';
 import { oauthResources } from './identity/oauth-resources.js';
 import { KeylessExchange, trustRuleResource } from './identity/trust-rules.js';
 import { userResources } from './identity/user-resources.js';
 import type { Resource } from './kube/resource.js';
 import type { AuditRecords } from './metadata/audit-records.js';
+import type { Metrics } from './metrics.js';
 import type { ImageStore } from './metadata/image-store.js';
 import type { ObjectStore } from './metadata/object-store.js';
 import type { RepositoryStore } from './metadata/repository-store.js';
 import type { StreamStore } from './metadata/stream-store.js';
+import type { UpstreamBudgets } from './metadata/upstream-budgets.js';
 import type { UserRecords } from './metadata/user-records.js';
 import { configMapResource } from './projects/config-maps.js';
 import { eventResource } from './projects/events.js';
@@ -33,9 +37,13 @@ import { secretResource, SecretReader } from './projects/secrets.js';
 import { ServiceAccountSecrets } from './projects/service-account-secrets.js';
 import { serviceAccountResource } from './projects/service-accounts.js';
 import { workloadResources } from './projects/workloads.js';
+import { UpstreamCaches, upstreamCacheResource } from './pullthrough/upstream-caches.js';
+import { upstreamResource } from './pullthrough/upstreams.js';
 import { parseAllowedRegistries } from './streams/allowed-registries.js';
+import { makeImportParts, type ImportParts, type UpstreamParts } from './import-parts.js';
 import { imageSignatureResource } from './streams/image-signatures.js';
 import { imageResource } from './streams/images.js';
+import { StreamService } from './streams/stream-service.js';
 import type { StreamLimits } from './streams/stream-limits.js';
 import { streamResources } from './streams/stream-resources.js';
 import { tagPolicyResource, type TagPolicies } from './streams/tag-policies.js';
@@ -54,6 +62,9 @@ export interface ApiPartsOptions {
   readonly policy: AccessPolicy;
   readonly serviceAccountTokens: ServiceAccountTokens;
   readonly authenticateToken: (token: string) => Promise<Principal | undefined>;
+  readonly upstreams: UpstreamParts;
+  readonly budgets: UpstreamBudgets;
+  readonly metrics: Metrics;
 }
 
 /** The resources of the API, and what else works on the same objects. */
@@ -65,6 +76,9 @@ export interface ApiParts {
   readonly keyless: KeylessExchange;
   /** Seals every secret with the newest key; to be run once after a start. */
   readonly resealSecrets: (signal: AbortSignal) => Promise<unknown>;
+  /** Brings images of other registries into streams. */
+  readonly imports: ImportParts;
+  readonly caches: UpstreamCaches;
   /** Makes the projects that exist from the start. */
   readonly ensureProjects: () => Promise<void>;
 }
@@ -83,6 +97,17 @@ export async function makeApiParts(options: ApiPartsOptions): Promise<ApiParts> 
   const defaults = (namespace: string, admin?: string) => projectDefaults(namespace, new Date(), admin);
   const contents = new ProjectContents(defaults, accountSecrets);
   const removal = new ProjectRemoval(store, repositories);
+  const allowedRegistries = parseAllowedRegistries(config.imports.allowedRegistries, registryHosts[0]);
+  const secrets = new SecretReader(store, box);
+  const cacheOptions = cachesOptions(allowedRegistries, registryHosts[0]);
+  const service = new StreamService({
+    store: options.streams,
+    findRules: options.tagPolicies.find,
+    limits: options.streamLimits,
+    allowedRegistries,
+    ownHosts: registryHosts,
+  });
+  const imports = makeImportParts({ ...options, service, secrets, allowedRegistries, ownHosts: registryHosts });
 
   const resources = [
     ...namespaceResources({ store, policy, contents, removal, defaultProject }),
@@ -103,16 +128,18 @@ export async function makeApiParts(options: ApiPartsOptions): Promise<ApiParts> 
       store: options.streams,
       images: options.images,
       objects: store,
+      service,
       findRules: options.tagPolicies.find,
-      limits: options.streamLimits,
-      allowedRegistries: parseAllowedRegistries(config.imports.allowedRegistries, registryHosts[0]),
-      secrets: new SecretReader(store, box),
+      secrets,
       publicUrl: config.publicUrl,
       maxItems: config.history.shownEvents,
     }),
     imageResource({ images: options.images, objects: store, graceMs: config.collection.graceSeconds * 1000 }),
     imageSignatureResource(options.images),
     tagPolicyResource(store),
+    upstreamCacheResource(store, cacheOptions),
+    upstreamResource(options.budgets, requestLimits(options.upstreams.registries)),
+    imports.resource,
     auditRecordResource(options.auditRecords),
   ];
   return {
@@ -120,7 +147,9 @@ export async function makeApiParts(options: ApiPartsOptions): Promise<ApiParts> 
     projects: new ProjectService({ store, policy, contents, createOnPush, selfProvisioning }),
     removal,
     accountSecrets,
-    keyless: new KeylessExchange(store),
+    imports,
+    caches: new UpstreamCaches(store, cacheOptions),
+    keyless: new KeylessExchange(store, new IssuerKeys({ fetch: options.upstreams.fetch })),
     resealSecrets: (signal) => resealSecrets(store, box, signal),
     ensureProjects: () =>
       ensureProjects({ store, contents, defaultProject, openshiftDefaults: () => openshiftDefaults(new Date()) }),

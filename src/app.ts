@@ -18,8 +18,11 @@ import { ServiceAccountTokens } from './auth/service-account-tokens.js';
 import { SigningKeys } from './auth/signing-keys.js';
 import { RegistryTokens } from './auth/tokens.js';
 import type { BlobStore } from './blobstore/blob-store.js';
+import { BlobRelay } from './pullthrough/blob-relay.js';
+import { canonicalRegistry, splitPlace } from './upstream/upstream-settings.js';
 import { durationMs, type Config } from './config.js';
 import { makeApiParts } from './api-parts.js';
+import { openUpstreams } from './import-parts.js';
 import { BlobService } from './distribution/blobs.js';
 import { CatalogService } from './distribution/catalog.js';
 import { ConfigReader } from './distribution/config-reader.js';
@@ -27,6 +30,7 @@ import { ociErrors } from './distribution/error-middleware.js';
 import { GarbageCollection } from './distribution/garbage-collection.js';
 import { ImageSummaries } from './distribution/image-summaries.js';
 import { ManifestService } from './distribution/manifests.js';
+import { mirrorParameter } from './distribution/mirror-middleware.js';
 import { ReferrerService } from './distribution/referrers.js';
 import { distributionRoutes, plainPaths, readOnly, unsupported } from './distribution/routes.js';
 import { SignatureService } from './distribution/signatures.js';
@@ -35,20 +39,25 @@ import { UploadService } from './distribution/uploads.js';
 import { ensureOAuthClients } from './identity/oauth-clients.js';
 import { identityRoutes } from './identity/oauth-routes.js';
 import type { OidcProvider } from './identity/oidc.js';
+import { makeCacheParts } from './cache-parts.js';
 import type { Job } from './jobs.js';
 import type { Resource } from './kube/resource.js';
 import { apiRoutes } from './kube/routes.js';
 import { ChangeFeed } from './kube/watch.js';
 import { KyselyAuditRecords } from './metadata/kysely-audit-records.js';
 import { KyselyBlobRecords } from './metadata/kysely-blob-records.js';
+import { KyselyImagePulls } from './metadata/kysely-image-pulls.js';
 import { KyselyImageStore } from './metadata/kysely-image-store.js';
+import { KyselyImageSources } from './metadata/kysely-image-sources.js';
+import { KyselyImportRecords } from './metadata/kysely-import-records.js';
+import { KyselyUpstreamBudgets } from './metadata/kysely-upstream-budgets.js';
 import { KyselyObjectStore } from './metadata/kysely-object-store.js';
 import { KyselyRepositoryStore } from './metadata/kysely-repository-store.js';
 import { KyselyStreamStore } from './metadata/kysely-stream-store.js';
 import { KyselyUploadRecords } from './metadata/kysely-upload-records.js';
 import { KyselyUserRecords } from './metadata/kysely-user-records.js';
 import type { Database } from './metadata/schema.js';
-import { parseRepositoryName } from './oci/repository-name.js';
+import { parseRepositoryName, projectOf } from './oci/repository-name.js';
 import { requireHost } from './malformed-requests.js';
 import type { Metrics } from './metrics.js';
 import { operationsRoutes } from './operations-routes.js';
@@ -103,7 +112,13 @@ function once(job: Job): Job {
 
 /** How long a change can be watched from. */
 const changesKeptMs = 3600_000;
+/** What is told of a registry that nobody asks any more. */
+const budgetsKeptMs = 7 * 86_400_000;
 const refreshMs = 60_000;
+const pullsMs = 30_000;
+const retentionMs = 600_000;
+/** What is newly wanted is imported within so long. */
+const importsMs = 500;
 const credentialsMs = 600_000;
 /** A file of users counts within a second of its change. */
 const htpasswdMs = 1000;
@@ -135,8 +150,14 @@ export async function createApp({ config, version, db, store, log, metrics, stop
   const tagPolicies = new TagPolicies(objects);
   const streamLimits = new StreamLimits(objects);
 
-  const { resources, projects, removal, accountSecrets, keyless, resealSecrets, ensureProjects } = await makeApiParts({
+  const importRecords = new KyselyImportRecords(db);
+  const budgets = new KyselyUpstreamBudgets(db);
+  const upstreams = await openUpstreams(config, { version, budgets, importRecords });
+  const parts = await makeApiParts({
     config,
+    metrics,
+    upstreams,
+    budgets,
     objects,
     repositories,
     streams,
@@ -149,10 +170,29 @@ export async function createApp({ config, version, db, store, log, metrics, stop
     serviceAccountTokens,
     authenticateToken: (token) => authenticator.authenticateApi(`Bearer ${token}`),
   });
+  const { resources, projects, removal, accountSecrets, keyless, resealSecrets, ensureProjects, imports } = parts;
+  const { caches } = parts;
   await ensureDefaultPolicy(objects, () => new Date());
   await ensureProjects();
   await ensureOAuthClients(objects);
 
+  const refuseRepository = async (project: string) => {
+    const limit = await streamLimits.of(project);
+    return limit.quotas.length === 0 ? undefined : quotaRefusal(await streams.countStreams(project), limit);
+  };
+  const cache = makeCacheParts({
+    config,
+    caches,
+    upstream: upstreams.upstream,
+    access: imports.access,
+    repositories,
+    streams,
+    pulls: new KyselyImagePulls(db),
+    tagPolicies,
+    streamLimits,
+    refuseRepository,
+    log,
+  });
   const rights = new RepositoryRights(
     policy,
     {
@@ -162,10 +202,7 @@ export async function createApp({ config, version, db, store, log, metrics, stop
       createProject: async (principal, project) => {
         await projects.createForPush(principal, project);
       },
-      refuseRepository: async (project) => {
-        const limit = await streamLimits.of(project);
-        return limit.quotas.length === 0 ? undefined : quotaRefusal(await streams.countStreams(project), limit);
-      },
+      refuseRepository,
     },
     { anonymousPull: config.anonymous.pull },
   );
@@ -175,6 +212,7 @@ export async function createApp({ config, version, db, store, log, metrics, stop
     rights,
     anonymousPull: config.anonymous.pull,
     publicUrl: config.publicUrl,
+    refusePush: (repository) => cache.manifests.refusePush(repository),
   });
 
   const parseName = (text: string) => parseRepositoryName(text, config.defaultProject);
@@ -183,11 +221,32 @@ export async function createApp({ config, version, db, store, log, metrics, stop
   const expireMs = config.uploads.expireSeconds * 1000;
   const uploads = new UploadService({ store, uploads: uploadRecords, blobs: blobRecords, graceMs, expireMs });
 
+  const ownHost = config.publicUrl === undefined ? undefined : canonicalRegistry(new URL(config.publicUrl).host);
+  const relay = new BlobRelay({
+    upstream: upstreams.upstream,
+    sources: new KyselyImageSources(db),
+    store,
+    blobs: blobRecords,
+    uploads,
+    accessOf: (project, isInsecure) => imports.access.of(project, isInsecure),
+    cacheSourceOf: (repository) => cache.manifests.cacheSourceOf(repository),
+    isOwn: (registry) => registry === ownHost,
+    mayKeep: async (repository, size) => {
+      if (config.maintenance.readOnly) return false;
+      return (await pushLimitsOf(streamLimits, projectOf(repository))).refuseSize(size) === undefined;
+    },
+    keep: config.pullThrough.keep,
+    keepSource: config.pullThrough.keepSource,
+    onFetch: ({ registry, outcome, bytes }) => {
+      metrics.blobFetches.inc({ registry: upstreams.labelOf(registry), outcome });
+      metrics.fetchedBytes.inc({ registry: upstreams.labelOf(registry) }, bytes);
+    },
+  });
   const configs = new ConfigReader(blobRecords, store);
   const distribution = distributionRoutes(
     { access, parseName },
     {
-      blobs: new BlobService(store, blobRecords, graceMs),
+      blobs: new BlobService(store, blobRecords, graceMs, undefined, relay),
       uploads,
       manifests: new ManifestService({
         store: repositories,
@@ -196,7 +255,10 @@ export async function createApp({ config, version, db, store, log, metrics, stop
         findLimits: (project) => pushLimitsOf(streamLimits, project),
         sparse: config.policy.sparse,
         graceMs,
+        obtain: (repository, digest) => relay.obtain(repository, digest),
       }),
+      // Nothing comes while the registry is being worked on.
+      remoteManifests: config.maintenance.readOnly ? undefined : cache.manifests,
       tags: new TagService(repositories),
       referrers: new ReferrerService(repositories),
       catalog: new CatalogService(repositories),
@@ -258,6 +320,12 @@ export async function createApp({ config, version, db, store, log, metrics, stop
   // It looks at its paths itself, and refuses in its own form.
   koa.use(api);
   koa.use(plainPaths);
+  koa.use(
+    mirrorParameter({
+      findRepository: (registry, path) => caches.findRepository(registry, path),
+      ownHost: config.publicUrl === undefined ? undefined : new URL(config.publicUrl).host,
+    }),
+  );
   if (config.maintenance.readOnly) koa.use(readOnly);
   // Pulls and pushes first: every router that is asked costs its share of a small request.
   const routers = [distribution, operations, auth, identity];
@@ -272,13 +340,19 @@ export async function createApp({ config, version, db, store, log, metrics, stop
   const collection = new GarbageCollection(store, blobRecords, uploads);
   const summaries = new ImageSummaries(images, configs);
   const leftovers = new StreamLeftovers(streams, durationMs(config.history.deletedTagRetention));
+  const configuredRegistries = upstreams.registries.map(({ registry }) => splitPlace(registry).registry);
   const refresh = async () => {
     const now = new Date();
     await users.removeExpiredRefreshTokens(now);
     await objects.removeExpired(now);
+    await budgets.forgetUnused(new Date(now.getTime() - budgetsKeptMs), configuredRegistries);
     await objects.pruneChanges(new Date(now.getTime() - changesKeptMs));
     metrics.blobs.set(await blobRecords.countBlobs());
     metrics.uploadsOpen.set(await uploadRecords.countUploads());
+    const { waiting, due, failing, oldestDueAt } = await importRecords.count(now);
+    for (const [state, count] of Object.entries({ waiting, due, failing }))
+      metrics.importsWaiting.set({ state }, count);
+    metrics.importDelaySeconds.set(oldestDueAt === undefined ? 0 : (now.getTime() - oldestDueAt.getTime()) / 1000);
   };
   await refresh();
   const jobs: Job[] = [
@@ -288,6 +362,7 @@ export async function createApp({ config, version, db, store, log, metrics, stop
       run: (signal) => collection.run(signal),
     },
     { name: 'refresh', intervalMs: refreshMs, run: refresh },
+    { name: 'pulls of caches', intervalMs: pullsMs, run: () => cache.recorder.flush() },
     { name: 'removed streams', intervalMs: refreshMs, run: (signal) => leftovers.run(signal) },
     once({ name: 'image summaries', intervalMs: refreshMs, run: (signal) => summaries.run(signal) }),
     { name: 'project removal', intervalMs: refreshMs, run: (signal) => removal.run(signal) },
@@ -303,6 +378,13 @@ export async function createApp({ config, version, db, store, log, metrics, stop
       run: (signal) => audit.removeOldRecords(new Date(), signal),
     },
   ];
+  // While the registry is being worked on nothing comes and goes by itself.
+  if (!config.maintenance.readOnly) {
+    jobs.push({ name: 'cache retention', intervalMs: retentionMs, run: (signal) => cache.retention.run(signal) });
+  }
+  if (config.imports.automatic && !config.maintenance.readOnly) {
+    jobs.push({ name: 'imports', intervalMs: importsMs, run: (signal) => imports.job.run(signal) });
+  }
   if (config.auth.htpasswd !== undefined) {
     const file = new HtpasswdFile(config.auth.htpasswd, users);
     const refreshUsers = async () => {
@@ -322,6 +404,9 @@ export async function createApp({ config, version, db, store, log, metrics, stop
     jobs,
     close: async () => {
       await removal.stop();
+      await cache.recorder.flush();
+      await relay.close();
+      await upstreams.close();
       await audit.close();
     },
   };

@@ -62,6 +62,39 @@ const allowedRegistry = z.union(
   { error: `${registryRule}, or domainName with that and insecure` },
 );
 
+const upstreamPlace = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9.-]{0,252}(:[0-9]{1,5})?(\/[a-z0-9._/-]{1,255})?$/,
+    'expected host[:port] or host[:port]/path, such as docker.io or r.example.org:5000/team',
+  );
+const upstreamRegistry = z
+  .strictObject({
+    registry: upstreamPlace,
+    username: z.string().min(1).optional(),
+    password: z.string().min(1).optional(),
+    passwordFile: z.string().min(1).optional(),
+    projects: z.array(z.string().regex(/^[a-z0-9*?-]{1,63}$/, 'expected names of projects, with * and ?')).optional(),
+    caFile: z.string().min(1).optional(),
+    insecure: flag.optional(),
+    tokenHosts: z.array(z.string().regex(/^[A-Za-z0-9.-]{1,253}$/, 'expected a host name')).optional(),
+    requests: z.int().min(1).optional(),
+    windowSeconds: seconds.optional(),
+    mirrors: z.array(upstreamPlace).optional(),
+    mirrorsFor: z.enum(['all', 'digests', 'tags']).optional(),
+    neverSource: flag.optional(),
+    blocked: flag.optional(),
+  })
+  .refine((each) => each.username === undefined || (each.password ?? each.passwordFile) !== undefined, {
+    error: 'a username needs password or passwordFile',
+  });
+const hostPattern = z
+  .string()
+  .regex(
+    /^(\[[0-9A-Fa-f:.*?]{2,45}\]|[A-Za-z0-9.*?-]{1,253})(:[0-9*?]{1,5})?$/,
+    'expected host or host:port, such as registry.internal, *.corp.example or 10.0.0.7:5000',
+  );
+
 const schema = z.strictObject({
   listen: listen.prefault('127.0.0.1:5000').describe('host:port of the one listener'),
   dataDir: z
@@ -204,6 +237,40 @@ const schema = z.strictObject({
         .array(allowedRegistry)
         .optional()
         .describe('registries that images may be imported from, as host or host:port with * and ? (all)'),
+      automatic: flag
+        .default(true)
+        .describe('whether this process imports tags that are newly wanted or scheduled; false: only when asked'),
+      intervalSeconds: seconds.default(900).describe('how often tags that follow another registry are looked for'),
+      minIntervalSeconds: seconds.default(60).describe('how often a project or a tag may have them looked for at most'),
+      maxTagsPerRepository: z
+        .int()
+        .min(-1)
+        .default(50)
+        .describe('tags imported at most when a whole repository is imported; -1: all'),
+    })
+    .prefault({}),
+  upstreams: z
+    .strictObject({
+      allowPrivate: z
+        .array(hostPattern)
+        .default([])
+        .describe('registries at private addresses that may be spoken to: host or host:port, with * and ?'),
+      timeoutSeconds: timerSeconds.default(30).describe('after this long without a byte a registry is given up'),
+      httpProxy: z.string().optional().describe('URL of the proxy for http (from http_proxy)'),
+      httpsProxy: z.string().optional().describe('URL of the proxy for https (from https_proxy)'),
+      noProxy: z.string().optional().describe('hosts that are spoken to without a proxy (from no_proxy)'),
+      registries: z
+        .array(upstreamRegistry)
+        .default([])
+        .describe(
+          'what is known of other registries: credentials, authorities, mirrors, budgets; see docs/upstreams.md',
+        ),
+    })
+    .prefault({}),
+  pullThrough: z
+    .strictObject({
+      keep: flag.default(true).describe('whether what tags with referencePolicy Local pull from elsewhere is kept'),
+      keepSource: flag.default(false).describe('whether what all other tags pull from elsewhere is kept too'),
     })
     .prefault({}),
   uploads: z
@@ -262,7 +329,7 @@ export interface ConfigEntry {
   readonly variable: string;
   readonly default: unknown;
   readonly meaning: string;
-  /** A list is written with commas in the environment, numbers and flags in their usual spelling. */
+  /** A list is written with commas in the environment, or as JSON, numbers and flags in their usual spelling. */
   readonly type: 'text' | 'number' | 'flag' | 'list';
 }
 
@@ -303,6 +370,13 @@ function collectEntries(node: JsonSchema, path: readonly string[]): ConfigEntry[
   ];
 }
 
+/** What other programs are told by variables of these names, in lower or upper case. */
+const usualVariables = [
+  [['upstreams', 'httpProxy'], 'http_proxy'],
+  [['upstreams', 'httpsProxy'], 'https_proxy'],
+  [['upstreams', 'noProxy'], 'no_proxy'],
+] as const;
+
 /** A configuration file to read: one that was asked for must exist, the usual one may be absent. */
 export interface ConfigFile {
   readonly path: string;
@@ -324,6 +398,10 @@ export function loadConfig(file: ConfigFile, environment: Readonly<Record<string
     const entry = known.get(variable);
     if (entry === undefined) problems.push(`${variable}: unknown variable; see "weir config list"`);
     else setPath(input, entry.path.split('.'), fromText(entry, text));
+  }
+  for (const [path, usual] of usualVariables) {
+    const text = environment[usual] ?? environment[usual.toUpperCase()];
+    if (text !== undefined && getPath(input, path) === undefined) setPath(input, path, text);
   }
   const result = schema.safeParse(input);
   if (!result.success)
@@ -355,6 +433,7 @@ function readConfigFile(file: ConfigFile): Record<string, unknown> {
 function fromText(entry: ConfigEntry, text: string): unknown {
   switch (entry.type) {
     case 'list':
+      if (text.trim().startsWith('[')) return parseJson(text);
       return text
         .split(',')
         .map((item) => item.trim())
@@ -365,6 +444,15 @@ function fromText(entry: ConfigEntry, text: string): unknown {
       return text === 'true' ? true : text === 'false' ? false : text;
     case 'text':
       return text;
+  }
+}
+
+/** A list of more than words is written as JSON; what is none is refused with its value. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
   }
 }
 
@@ -379,6 +467,10 @@ function setPath(target: Record<string, unknown>, path: readonly string[], value
   }
 }
 
+function getPath(input: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>((node, name) => (node as Record<PropertyKey, unknown> | undefined)?.[name], input);
+}
+
 /** A value that breaks two rules is told of one of them: mended, it will hardly break the other. */
 function firstOfEachPath(issues: readonly z.core.$ZodIssue[]): readonly z.core.$ZodIssue[] {
   const paths = issues.map((issue) => issue.path.join('.'));
@@ -390,17 +482,17 @@ function describeIssue(issue: z.core.$ZodIssue, input: unknown): string[] {
     return issue.keys.map((key) => `${[...issue.path, key].join('.')}: unknown name; see "weir config list"`);
   }
   const path = issue.path.join('.');
-  const value = issue.path.reduce<unknown>(
-    (node, name) => (node as Record<PropertyKey, unknown> | undefined)?.[name],
-    input,
-  );
-  const shown = isSecret(path) ? '(hidden)' : withoutCredentials(JSON.stringify(value));
+  const value = getPath(input, issue.path);
+  const shown = isSecret(path, value) ? '(hidden)' : withoutCredentials(JSON.stringify(value));
   return [`${path}: ${shown} is not valid: ${issue.message}`];
 }
 
 /** Values that nobody should read in a log. */
-function isSecret(path: string): boolean {
-  return ['admin', 'secrets'].includes(path.split('.')[0]!) || path === 'oidc.clientSecret';
+function isSecret(path: string, value: unknown): boolean {
+  if (['admin', 'secrets'].includes(path.split('.')[0]!) || path === 'oidc.clientSecret') return true;
+  if (/^upstreams\.https?Proxy$/.test(path)) return true;
+  if (!path.startsWith('upstreams.registries')) return false;
+  return typeof value === 'object' || path === 'upstreams.registries' || path.endsWith('.password');
 }
 
 /** A URL may hold a password, whether it should be there or not. */

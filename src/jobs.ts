@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 
@@ -17,6 +18,8 @@ export class Jobs {
 
   constructor(log: Logger) {
     this.#log = log;
+    // Every job waits for it.
+    setMaxListeners(0, this.#stopping.signal);
   }
 
   start(job: Job): void {

@@ -7,6 +7,7 @@ import { configCommand } from './cli/config-command.js';
 import { environment } from './cli/config-of.js';
 import { exitCodes } from './cli/exit-codes.js';
 import { fsckCommand } from './cli/fsck-command.js';
+import { importStorageCommand } from './cli/import-storage-command.js';
 import { keysCommand } from './cli/keys-command.js';
 import { serveCommand } from './cli/serve-command.js';
 import { UsageError } from './cli/usage-error.js';
@@ -45,7 +46,14 @@ Examples:
   weir login registry.example                   log in to a registry, for the commands that ask one
   weir history shop/app:prod                    when a tag changed, who changed it, how and why`,
   );
-for (const command of [serveCommand(version), configCommand(), userCommand(), keysCommand(), fsckCommand()]) {
+for (const command of [
+  serveCommand(version),
+  configCommand(),
+  userCommand(),
+  keysCommand(),
+  fsckCommand(),
+  importStorageCommand(),
+]) {
   program.addCommand(inherit(command.helpGroup('Being a registry:'), program));
 }
 for (const command of clientCommands(processTerminal(environment()))) {

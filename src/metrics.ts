@@ -1,5 +1,23 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 
+/** So many values a label has at most that others choose. */
+const maxLabelValues = 200;
+
+/**
+ * Keeps a label from having as many values as others can think of: those that are known, the first so many beside, and
+ * `other`.
+ */
+export function boundedLabel(known: Iterable<string>, max = maxLabelValues): (value: string) => string {
+  const always = new Set(known);
+  const seen = new Set<string>();
+  return (value) => {
+    if (always.has(value) || seen.has(value)) return value;
+    if (seen.size >= max) return 'other';
+    seen.add(value);
+    return value;
+  };
+}
+
 /** What `/metrics` tells Prometheus. */
 export class Metrics {
   readonly registry = new Registry();
@@ -43,6 +61,40 @@ export class Metrics {
     name: 'weir_database_query_duration_seconds',
     help: 'Time of one database statement.',
     buckets: [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 1],
+    registers: [this.registry],
+  });
+
+  readonly imports = new Counter({
+    name: 'weir_imports_total',
+    help: 'Tags that were looked for in the registries they come from, by what came of it.',
+    labelNames: ['registry', 'scheduled', 'result', 'reason'],
+    registers: [this.registry],
+  });
+
+  readonly importsWaiting = new Gauge({
+    name: 'weir_imports_waiting',
+    help: 'Tags that will be looked for in other registries; due: those whose time has come; failing: those whose last look failed.',
+    labelNames: ['state'],
+    registers: [this.registry],
+  });
+
+  readonly importDelaySeconds = new Gauge({
+    name: 'weir_import_delay_seconds',
+    help: 'How long the tag that waits longest has been due.',
+    registers: [this.registry],
+  });
+
+  readonly blobFetches = new Counter({
+    name: 'weir_upstream_blobs_total',
+    help: 'Blobs fetched from other registries, by what came of it.',
+    labelNames: ['registry', 'outcome'],
+    registers: [this.registry],
+  });
+
+  readonly fetchedBytes = new Counter({
+    name: 'weir_upstream_received_bytes_total',
+    help: 'Bytes of blobs that came from other registries.',
+    labelNames: ['registry'],
     registers: [this.registry],
   });
 

@@ -55,12 +55,15 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   projects: ['oci', 'metadata', 'auth', 'kube'],
   identity: ['oci', 'metadata', 'auth', 'kube'],
   audit: ['oci', 'metadata', 'auth', 'kube'],
-  upstream: ['oci'],
-  streams: ['oci', 'metadata', 'auth', 'kube', 'upstream', 'blobstore'],
+  upstream: ['oci', 'metadata'],
+  streams: ['oci', 'metadata', 'auth', 'kube'],
+  imports: ['oci', 'metadata', 'auth', 'kube', 'streams', 'upstream'],
+  pullthrough: ['oci', 'blobstore', 'metadata', 'auth', 'kube', 'upstream'],
+  moving: ['oci', 'blobstore', 'metadata', 'auth', 'distribution'],
 };
 
 /** They put everything together, and nobody but they themselves imports them. */
-const compositionRoots = ['main.ts', 'serve.ts', 'app.ts', 'api-parts.ts', 'cli'];
+const compositionRoots = ['main.ts', 'serve.ts', 'app.ts', 'api-parts.ts', 'import-parts.ts', 'cache-parts.ts', 'cli'];
 
 /** They turn HTTP into domain values and back; everything else in a folder of the table knows no HTTP. */
 function isEdge(path: string): boolean {

@@ -101,6 +101,7 @@ const readTagHistory = rule(
   'imagestreamtags/compare',
   'imagestreamtags/history',
   'tagpolicies',
+  'upstreamcaches',
 );
 /** Returning a tag to what it was. */
 const returnTags = rule(
@@ -109,8 +110,11 @@ const returnTags = rule(
   'imagestreamtags/rollback',
   'imagestreamtags/undelete',
 );
-/** A tag policy binds its writers too, but they can take it away. */
-const writeTagPolicies = rule(all, weirGroups, 'tagpolicies');
+/**
+ * What a project lets be done to its tags, and from which other registry they come. A tag policy binds its writers too, but
+ * they can take it away.
+ */
+const writeTagPolicies = rule(all, weirGroups, 'tagpolicies', 'upstreamcaches');
 
 const readNamespace = rule(['get'], [''], 'namespaces');
 const readProject = rule(['get'], projectGroups, 'projects');
@@ -199,7 +203,7 @@ const clusterRoles: readonly DefaultClusterRole[] = [
       rule(read, userGroups, 'groups', 'identities', 'useridentitymappings', 'users'),
       rule(read, [rbacGroup], 'clusterrolebindings', 'clusterroles', 'rolebindings', 'roles'),
       rule(read, openshiftAccessGroups, 'clusterrolebindings', 'clusterroles', 'rolebindings', 'roles'),
-      rule(['get', 'list'], weirGroups, 'auditrecords'),
+      rule(['get', 'list'], weirGroups, 'auditrecords', 'upstreams'),
       // These creates ask questions and leave nothing behind.
       rule(
         ['create'],

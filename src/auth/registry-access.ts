@@ -27,6 +27,8 @@ export interface RegistryAccessParts {
   /** Whether nobody in particular may pull what projects make public. */
   readonly anonymousPull: boolean;
   readonly publicUrl: string | undefined;
+  /** Why nothing can be pushed to a repository, whoever pushes; undefined when it can. */
+  readonly refusePush: (repository: RepositoryName) => Promise<OciError | undefined>;
 }
 
 /** What a check comes to. */
@@ -55,7 +57,7 @@ export class RegistryAccess {
    * configuration lets the pusher.
    *
    * @throws {OciError} UNAUTHORIZED when a login or a wider token may help, DENIED when it cannot, NAME_UNKNOWN when the
-   *   project is not there and the caller may know that
+   *   project is not there and the caller may know that, UNSUPPORTED when nothing is ever pushed there
    */
   async requireRepository(ctx: Context, repository: RepositoryName, action: RepositoryAction): Promise<Principal> {
     const scope = scopeOf(repository, action);
@@ -77,6 +79,8 @@ export class RegistryAccess {
         scope,
       });
     }
+    const refusal = action === 'push' ? await this.#parts.refusePush(repository) : undefined;
+    if (refusal !== undefined) throw refusal;
     return principal;
   }
 

@@ -15,7 +15,7 @@ describe('a CI system without secrets', () => {
   let issuer: OidcIssuer;
   beforeAll(async () => {
     issuer = await OidcIssuer.start();
-    registry = await startRegistry();
+    registry = await startRegistry({ WEIR_UPSTREAMS_ALLOW_PRIVATE: '127.0.0.1' });
     await pushImage(registry, 'shop/app', 'v1');
     await pushImage(registry, 'other/app', 'v1');
     const rule = await registry.api('/apis/weir.dev/v1/namespaces/shop/trustrules', {
@@ -115,5 +115,42 @@ describe('a CI system without secrets', () => {
     expect((await registry.fetch('/v2/shop/app/manifests/v1', { as })).status).toBe(200);
     await registry.api('/api/v1/namespaces/shop/serviceaccounts/builder', { method: 'DELETE' });
     expect((await registry.fetch('/v2/shop/app/manifests/v1', { as })).status).toBe(401);
+  });
+});
+
+describe('an issuer at a private address', () => {
+  test('is not asked, unless the administrator allows it', async () => {
+    const issuer = await OidcIssuer.start();
+    const registry = await startRegistry();
+    try {
+      await registry.addProject('shop');
+      const made = await registry.api('/apis/weir.dev/v1/namespaces/shop/trustrules', {
+        method: 'POST',
+        body: {
+          metadata: { name: 'inside' },
+          spec: {
+            issuer: issuer.url,
+            audience: 'weir',
+            claims: [{ claim: 'repository', value: 'example/shop' }],
+            serviceAccountName: 'builder',
+          },
+        },
+      });
+      expect(made.status).toBe(201);
+      const response = await registry.fetch('/auth/token', {
+        method: 'POST',
+        as: 'nobody',
+        body: new URLSearchParams({
+          grant_type: 'urn:ietf:params:oauth:grant-type:token-exchange',
+          subject_token_type: 'urn:ietf:params:oauth:token-type:id_token',
+          subject_token: await issuer.issueIdToken({ aud: 'weir', sub: 'job', repository: 'example/shop' }),
+        }),
+      });
+      expect(response.ok).toBe(false);
+      expect(issuer.requests).toEqual([]);
+    } finally {
+      await registry.stop();
+      await issuer.stop();
+    }
   });
 });

@@ -89,6 +89,8 @@ export class TestRegistry {
         WEIR_TLS_MODE: 'off',
         WEIR_ADMIN_PASSWORD: admin.password,
         WEIR_SHUTDOWN_GRACE_SECONDS: '1',
+        // Streams of tests name registries that nobody is to be asked for.
+        WEIR_IMPORTS_AUTOMATIC: 'false',
         ...this.#environment,
       },
     );
