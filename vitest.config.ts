@@ -8,9 +8,24 @@ const accessTests = [
   'test/routes-access.test.ts',
   'test/distribution/bad-input.test.ts',
 ];
+// Images of other registries, and other registries as they should not be: much of it is waiting.
+const upstreamTests = [
+  'test/upstream/**/*.test.ts',
+  'test/imports/**/*.test.ts',
+  'test/pullthrough/**/*.test.ts',
+  'test/moving/**/*.test.ts',
+  'test/cli/client/import-registry.test.ts',
+  'test/distribution/archive-*.test.ts',
+];
 // Many random steps beside a model of what should come of them.
 const modelTests = ['test/streams/stream-model.test.ts'];
-const programTests = ['test/faults/**/*.test.ts', 'test/cli/program.test.ts'];
+// Processes that start, stop, are killed and wait for each other's locks.
+const programTests = [
+  'test/faults/**/*.test.ts',
+  'test/cli/program.test.ts',
+  'test/serve.test.ts',
+  'test/metadata/sqlite.test.ts',
+];
 
 export default defineConfig({
   test: {
@@ -23,12 +38,13 @@ export default defineConfig({
         test: {
           name: 'fast',
           include: ['test/**/*.test.ts'],
-          exclude: [...programTests, ...accessTests, ...modelTests],
+          exclude: [...programTests, ...accessTests, ...upstreamTests, ...modelTests],
           isolate: false,
           testTimeout: 20_000,
         },
       },
       { test: { name: 'access', include: accessTests, isolate: false, testTimeout: 20_000 } },
+      { test: { name: 'upstream', include: upstreamTests, isolate: false, testTimeout: 60_000 } },
       { test: { name: 'model', include: modelTests, testTimeout: 900_000, hookTimeout: 60_000 } },
       // The built program, called, killed and traced.
       { test: { name: 'faults', include: programTests, testTimeout: 900_000, hookTimeout: 120_000 } },

@@ -13,7 +13,7 @@ const isFast = process.argv.includes('--fast');
 // WEIR_TEST_OC. To others its tests are not skipped, they are none of theirs.
 const withoutOc = process.env.WEIR_TEST_OC
   ? []
-  : ['oc', 'oc-streams'].flatMap((name) => ['--exclude', `conformance/${name}.test.ts`]);
+  : ['oc', 'oc-import', 'oc-streams'].flatMap((name) => ['--exclude', `conformance/${name}.test.ts`]);
 const passed = { count: 0 };
 const failed = [];
 const skipped = [];
@@ -35,6 +35,7 @@ if (!isFast) {
 }
 step('tests: fast', () => runTests('fast'));
 if (!isFast) step('tests: access', () => runTests('access'));
+if (!isFast) step('tests: upstream', () => runTests('upstream'));
 if (!isFast) step('tests: model', () => runTests('model'));
 if (!isFast) {
   // One after the other, and file by file: these start servers and time them, and would disturb each other.

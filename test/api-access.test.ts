@@ -79,6 +79,7 @@ const seesStreams: Table = {
   'imagestreamtags/history.weir.dev': 'get',
   'imagestreamtags/compare.weir.dev': 'get',
   'tagpolicies.weir.dev': read,
+  'upstreamcaches.weir.dev': read,
 };
 
 /** And for those who may change them. */
@@ -89,6 +90,7 @@ const editsStreams: Table = {
   'imagestreamtags.image.openshift.io': 'create delete get list patch update',
   'imagetags.image.openshift.io': 'create delete get list patch update',
   'imagestreammappings.image.openshift.io': 'create',
+  'imagestreamimports.image.openshift.io': 'create',
   'imagestreamtags/rollback.image.openshift.io': 'create',
   'imagestreamtags/undelete.image.openshift.io': 'create',
   'imagestreamtags/rollback.weir.dev': 'create',
@@ -149,6 +151,7 @@ const tables: Readonly<Record<RoleName, Table>> = {
     'projects.project.openshift.io': 'delete get list watch',
     ...editsStreams,
     'tagpolicies.weir.dev': all,
+    'upstreamcaches.weir.dev': all,
     secrets: all,
     serviceaccounts: all,
     'serviceaccounts/token': 'create',
@@ -168,6 +171,7 @@ const tables: Readonly<Record<RoleName, Table>> = {
     ...editsStreams,
     'imagestreams/status.image.openshift.io': 'get',
     'tagpolicies.weir.dev': all,
+    'upstreamcaches.weir.dev': all,
     configmaps: all,
     events: 'create get list watch',
     limitranges: read,
@@ -210,6 +214,7 @@ const tables: Readonly<Record<RoleName, Table>> = {
     'identities.user.openshift.io': read,
     'users.user.openshift.io': read,
     'auditrecords.weir.dev': 'get list',
+    'upstreams.weir.dev': 'get list',
     'trustrules.weir.dev': read,
   },
   /** Everything there is: what is missing here fails the first test below. */
@@ -221,6 +226,7 @@ const tables: Readonly<Record<RoleName, Table>> = {
     ...editsStreams,
     'imagestreams/status.image.openshift.io': 'get patch update',
     'tagpolicies.weir.dev': all,
+    'upstreamcaches.weir.dev': all,
     'images.image.openshift.io': all,
     'imagesignatures.image.openshift.io': 'create delete',
     configmaps: all,
@@ -253,6 +259,7 @@ const tables: Readonly<Record<RoleName, Table>> = {
     'oauthclients.oauth.openshift.io': all,
     'useroauthaccesstokens.oauth.openshift.io': 'delete get list watch',
     'auditrecords.weir.dev': 'get list',
+    'upstreams.weir.dev': 'get list',
     'trustrules.weir.dev': all,
   },
 };
@@ -306,6 +313,11 @@ const bodies: Readonly<Record<string, object>> = {
     },
     tag: 'v2',
   },
+  // Nobody is asked: it is an address of this machine.
+  'imagestreamimports.image.openshift.io': {
+    metadata: { name: 'nothing-here' },
+    spec: { import: false, images: [{ from: { kind: 'DockerImage', name: '127.0.0.1:1/x/y:1' } }] },
+  },
   'imagestreamtags/history.weir.dev': { metadata: { name: 'nothing-here:v1' } },
   'imagestreamtags/compare.weir.dev': { metadata: { name: 'nothing-here:v1' } },
   ...Object.fromEntries(
@@ -315,6 +327,7 @@ const bodies: Readonly<Record<string, object>> = {
     ]),
   ),
   'tagpolicies.weir.dev': { spec: { requireReason: ['delete'] } },
+  'upstreamcaches.weir.dev': { spec: { registry: 'registry.example' } },
   'trustrules.weir.dev': {
     spec: {
       issuer: 'https://ci.example',

@@ -365,6 +365,16 @@ const expectations: Readonly<Record<string, Expectation>> = {
       return { path: `/extensions/v2/team/app/signatures/${image.digest}`, body: JSON.stringify(signature) };
     },
   },
+  'POST /extensions/weir/v1/projects/:project/archives': {
+    // An archive without images: who may not push is refused before it is read.
+    needs: 'to push',
+    status: 400,
+    request: () => ({
+      path: '/extensions/weir/v1/projects/team/archives',
+      headers: { 'Content-Type': 'application/x-tar' },
+      body: Buffer.alloc(1024),
+    }),
+  },
   'DELETE /admin/blobs/:digest': {
     needs: 'to prune',
     status: 204,

@@ -31,6 +31,8 @@ export interface WeirOptions {
   readonly publicUrl?: string;
   /** Value of WEIR_ANONYMOUS_PULL: whether what is bound to nobody in particular counts. */
   readonly anonymousPull?: boolean;
+  /** Further settings, by the names of their variables. */
+  readonly settings?: Readonly<Record<string, string>>;
 }
 
 const readyTimeoutMs = 60_000;
@@ -54,6 +56,9 @@ export async function startWeir(workspace: Workspace, options: WeirOptions = {})
       WEIR_LOG_LEVEL: 'warn',
       WEIR_POLICY_SPARSE: options.sparse ?? '',
       WEIR_ANONYMOUS_PULL: String(options.anonymousPull ?? false),
+      // Streams of tests name registries that nobody is to be asked for.
+      WEIR_IMPORTS_AUTOMATIC: 'false',
+      ...options.settings,
       ...(options.publicUrl === undefined ? {} : { WEIR_PUBLIC_URL: options.publicUrl }),
     },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -41,7 +41,12 @@ const leasts: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
     },
     tag: 'v1',
   },
+  // Nobody is asked: it is an address of this machine.
+  'image.openshift.io/v1/imagestreamimports': {
+    spec: { import: true, images: [{ from: { kind: 'DockerImage', name: '127.0.0.1:1/x/y:1' }, to: { name: 'v1' } }] },
+  },
   'weir.dev/v1/tagpolicies': { spec: { requireReason: ['delete'] } },
+  'weir.dev/v1/upstreamcaches': { spec: { registry: 'registry.example' } },
   'oauth.openshift.io/v1/oauthclients': { secret: 'a-secret-of-a-client' },
   'project.openshift.io/v1/projects': {},
   'project.openshift.io/v1/projectrequests': {},
@@ -135,7 +140,10 @@ describe.each(Object.keys(leasts))(`${id}: %s`, (key) => {
     if (resource === undefined) return;
     const path = pathOf(resource, resource.isNamespaced ? 'red' : '');
     const name = nameFor(key.replaceAll(/[^a-z]/g, ''));
-    const body = { ...leasts[key], ...extras, metadata: { ...metadata, name } };
+    // Of an import, a uid or a resourceVersion would be a precondition on the stream.
+    const isImport = key.endsWith('/imagestreamimports');
+    const given = isImport ? { ...metadata, uid: undefined, resourceVersion: undefined } : metadata;
+    const body = { ...leasts[key], ...extras, metadata: { ...given, name } };
     const strict = await ask(registry, `${path}?fieldValidation=Strict`, { method: 'POST', body });
     expect(strict.status).toBe(400);
     expect(strict.text).toContain('unknown field');

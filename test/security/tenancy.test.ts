@@ -185,6 +185,10 @@ const objects: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   },
   'image.openshift.io/v1/imagestreams': { metadata: { annotations: { note: marker } } },
   'weir.dev/v1/tagpolicies': { metadata: { annotations: { note: marker } }, spec: { requireReason: ['delete'] } },
+  'weir.dev/v1/upstreamcaches': {
+    metadata: { annotations: { note: marker } },
+    spec: { registry: 'registry.example' },
+  },
   'weir.dev/v1/trustrules': {
     metadata: { annotations: { note: marker } },
     spec: {
@@ -231,6 +235,12 @@ describe('CVE-2022-31666 to CVE-2022-31671 Harbor: objects of another project', 
         must(registry, pathOf(resource!, namespace), { method: 'POST', as, body: bodyOf(key, { name }) });
       target = await create('blue', 'target', admin);
       own = await create('red', 'own', admin);
+    });
+    // Some of them change what else can be done in a project.
+    afterAll(async () => {
+      if (resource === undefined) return;
+      await ask(registry, pathOf(resource, 'blue', 'target'), { method: 'DELETE' });
+      await ask(registry, pathOf(resource, 'red', 'own'), { method: 'DELETE' });
     });
 
     /** Nothing of the object is in an answer. */
