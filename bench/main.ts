@@ -1,11 +1,13 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
+import { coldPullShortfalls, formatColdPull, measureColdPull } from './cold-pull.js';
 import { compare } from './comparison.js';
 import { type Registry, distribution, existing, killRegistries, weir } from './registries.js';
 import type { Credentials } from './registry-client.js';
 import { findShortfalls, formatReport, toJson } from './report.js';
 import { fullSizes, quickSizes } from './rows.js';
+import { formatSchedule, measureSchedule, scheduleShortfalls } from './schedule.js';
 import { formatStreams, measureStreams, streamsShortfalls } from './streams.js';
 import { formatWatch, measureWatch, watchShortfalls } from './watch.js';
 
@@ -40,6 +42,18 @@ interface StreamsOptions extends Options {
   readonly tags: number;
 }
 
+interface ScheduleOptions extends Options {
+  readonly tags: number;
+  readonly interval: number;
+  readonly moved: number;
+}
+
+interface ColdPullOptions extends Options {
+  readonly clients: number;
+  readonly layers: number;
+  readonly size: number;
+}
+
 const ours = ['weir', 'distribution', 'docker-registry'];
 
 /**
@@ -57,6 +71,14 @@ export async function main(args: readonly string[], programs: Programs): Promise
     work = (folder) => runStreams(streams.optsWithGlobals(), programs, folder);
   });
   command.addCommand(streams);
+  const schedule = describeSchedule().action(() => {
+    work = (folder) => runSchedule(schedule.optsWithGlobals(), programs, folder);
+  });
+  command.addCommand(schedule);
+  const coldPull = describeColdPull().action(() => {
+    work = (folder) => runColdPull(coldPull.optsWithGlobals(), programs, folder);
+  });
+  command.addCommand(coldPull);
   try {
     command.parse([...args], { from: 'user' });
   } catch (error) {
@@ -124,6 +146,58 @@ async function runStreams(options: StreamsOptions, programs: Programs, folder: s
   return options.check && shortfalls.length > 0 ? 1 : 0;
 }
 
+/** Weir alone, with another registry that it has to look at. */
+async function runSchedule(options: ScheduleOptions, programs: Programs, folder: string): Promise<number> {
+  programs.buildWeir();
+  const only = options.only?.toLowerCase();
+  const load = {
+    tags: options.tags,
+    intervalSeconds: options.interval,
+    seconds: options.seconds,
+    movedPerMinute: options.moved / 100,
+    wants: (run: string): boolean => only === undefined || run.toLowerCase().includes(only),
+  };
+  const start = (environment: Readonly<Record<string, string>>) =>
+    weir(programs.checkout, profileOptions(options), environment);
+  const runs = await measureSchedule(start, load, folder, say);
+  if (runs.length === 0) throw new Error(`no run has "${options.only ?? ''}" in its name`);
+  process.stdout.write(`\n${formatSchedule(runs)}\n`);
+  if (options.json !== undefined) fs.writeFileSync(options.json, `${JSON.stringify({ load, runs }, undefined, 2)}\n`);
+  const shortfalls = scheduleShortfalls(runs, load);
+  if (shortfalls.length > 0) process.stdout.write(`\nWhere Weir falls short:\n  ${shortfalls.join('\n  ')}\n`);
+  return options.check && shortfalls.length > 0 ? 1 : 0;
+}
+
+/** Weir and distribution as caches of another registry, which is a small one of ours. */
+async function runColdPull(options: ColdPullOptions, programs: Programs, folder: string): Promise<number> {
+  programs.buildWeir();
+  const only = options.only?.toLowerCase();
+  const load = {
+    clients: options.clients,
+    layers: options.layers,
+    layerSize: options.size * 1024 * 1024,
+    rounds: options.rounds,
+    wants: (way: string): boolean => only === undefined || way.toLowerCase().includes(only),
+  };
+  const program = options.without.includes('distribution') ? undefined : programs.findDistribution();
+  if (program === undefined) say('distribution is left out');
+  const registries = {
+    weir: (environment: Readonly<Record<string, string>>) =>
+      weir(programs.checkout, profileOptions(options), environment),
+    distribution:
+      program === undefined
+        ? undefined
+        : (upstream: URL) => distribution('distribution', 'distribution', program, upstream),
+  };
+  const runs = await measureColdPull(registries, load, folder, say);
+  if (runs.length === 0) throw new Error(`no way has "${options.only ?? ''}" in its name`);
+  process.stdout.write(`\n${formatColdPull(runs, load)}\n`);
+  if (options.json !== undefined) fs.writeFileSync(options.json, `${JSON.stringify({ load, runs }, undefined, 2)}\n`);
+  const shortfalls = coldPullShortfalls(runs);
+  if (shortfalls.length > 0) process.stdout.write(`\nWhere Weir falls short:\n  ${shortfalls.join('\n  ')}\n`);
+  return options.check && shortfalls.length > 0 ? 1 : 0;
+}
+
 function profileOptions({ profile }: Options): string[] {
   return profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${path.resolve(profile)}`];
 }
@@ -169,7 +243,7 @@ function describeCommand(): Command {
     .option('--dir <folder>', 'where the registries keep their data during the run', '.cache')
     .option('--profile <folder>', 'write a CPU profile of Weir, which slows it down')
     .option('--watch <clients>', 'instead: so many clients watch the API of Weir while it is written to', parsePositive)
-    .option('--seconds <n>', 'how long is written to what is watched', parsePositive, 30)
+    .option('--seconds <n>', 'how long is written to what is watched, or a schedule is kept', parsePositive, 30)
     .addHelpText(
       'after',
       [
@@ -179,6 +253,8 @@ function describeCommand(): Command {
         '  npm run bench -- --only pull --rounds 3                  the rows about pulling',
         '  npm run bench -- --watch 1000                            a thousand clients watch the API',
         '  npm run bench -- streams                                 100,000 image streams',
+        '  npm run bench -- schedule --seconds 240                  10,000 tags that follow another registry',
+        '  npm run bench -- cold-pull --rounds 1                    200 clients pull what only another registry has',
         '  npm run bench -- --check --json result.json              for a build server',
         '  npm run bench -- --against http://127.0.0.1:8080 --user me:secret',
         '',
@@ -201,6 +277,39 @@ function describeStreams(): Command {
     )
     .option('--streams <n>', 'how many there are', parsePositive, 100_000)
     .option('--tags <n>', 'how many tags each has', parsePositive, 10)
+    .exitOverride();
+}
+
+function describeSchedule(): Command {
+  return new Command('schedule')
+    .summary('instead: how well tags are kept that follow another registry')
+    .description(
+      'Instead: how well tags are kept that follow another registry on a schedule,\n' +
+        'which is a small one of ours: with sources of their own, with shared ones, and\n' +
+        'beside a registry that never answers. Of the other options --only, --seconds\n' +
+        '(of each of the three, beside about four minutes to set it up), --json,\n' +
+        '--check, --dir and --profile count here too.',
+    )
+    .option('--tags <n>', 'how many there are', parsePositive, 10_000)
+    .option('--interval <seconds>', 'how often each is looked for', parsePositive, 60)
+    .option('--moved <percent>', 'how many of the sources move each minute', parsePositive, 2)
+    .exitOverride();
+}
+
+function describeColdPull(): Command {
+  return new Command('cold-pull')
+    .summary('instead: how fast many clients at once pull an image of another registry')
+    .description(
+      'Instead: how fast many clients at once pull an image of another registry that\n' +
+        'nobody pulled before, and once more when it is here: through a cache project,\n' +
+        'through an imported tag, and through distribution as a cache. The other registry\n' +
+        'is a small one of ours that counts what it is asked for. Of the other options\n' +
+        '--rounds, --only, --without, --json, --check, --dir and --profile count here too.\n' +
+        'A round takes about three minutes.',
+    )
+    .option('--clients <n>', 'how many there are', parsePositive, 200)
+    .option('--layers <n>', 'how many layers the image has', parsePositive, 5)
+    .option('--size <MiB>', 'of each layer', parsePositive, 20)
     .exitOverride();
 }
 

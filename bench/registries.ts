@@ -47,8 +47,13 @@ export function killRegistries(): void {
  * Weir from this checkout, as it starts by default, but for TLS: the others have none either.
  *
  * @param nodeOptions options of Node to run it with
+ * @param environment further settings, by the names of their variables
  */
-export function weir(checkout: string, nodeOptions: readonly string[] = []): Registry {
+export function weir(
+  checkout: string,
+  nodeOptions: readonly string[] = [],
+  environment: Readonly<Record<string, string>> = {},
+): Registry {
   const { version } = JSON.parse(fs.readFileSync(path.join(checkout, 'package.json'), 'utf8')) as { version: string };
   return {
     id: 'weir',
@@ -60,6 +65,7 @@ export function weir(checkout: string, nodeOptions: readonly string[] = []): Reg
         WEIR_TLS_MODE: 'off',
         WEIR_DATA_DIR: path.join(folder, 'data'),
         WEIR_ADMIN_PASSWORD: credentials.password,
+        ...environment,
       };
       const args = [...nodeOptions, path.join(checkout, 'bin', 'weir.cjs'), 'serve'];
       const child = startProgram({ command: process.execPath, args, folder, env });
@@ -72,8 +78,10 @@ export function weir(checkout: string, nodeOptions: readonly string[] = []): Reg
 /**
  * The distribution registry, version 2 or 3, as the samples that come with it set it up: a cache of blob descriptors in
  * memory, health checks, no tracing. No users, which spares it all authentication.
+ *
+ * @param cacheOf the registry that it is a pull-through cache of; of none when left out
  */
-export function distribution(id: string, name: string, command: string): Registry {
+export function distribution(id: string, name: string, command: string, cacheOf?: URL): Registry {
   const version = spawnSync(command, ['--version'], { encoding: 'utf8' }).stdout;
   return {
     id,
@@ -89,6 +97,7 @@ export function distribution(id: string, name: string, command: string): Registr
         },
         http: { addr: address, headers: { 'X-Content-Type-Options': ['nosniff'] } },
         health: { storagedriver: { enabled: true, interval: '10s', threshold: 3 } },
+        ...(cacheOf !== undefined && { proxy: { remoteurl: cacheOf.origin } }),
       };
       const file = path.join(folder, 'config.yml');
       // Every JSON document is a YAML document.

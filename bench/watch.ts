@@ -180,7 +180,7 @@ function watch(url: URL, path: string, token: string, onVersion: (version: numbe
 }
 
 /** Requests to the API in JSON. */
-class Api {
+export class Api {
   readonly #url: URL;
   readonly #token: string;
   readonly #agent = new http.Agent({ keepAlive: true });
@@ -221,7 +221,7 @@ class Api {
 }
 
 /** An API token by the flow of `oc login` (RFC 6749, section 4.2). */
-async function apiToken(url: URL, { name, password }: Credentials): Promise<string> {
+export async function apiToken(url: URL, { name, password }: Credentials): Promise<string> {
   const query = new URLSearchParams({
     client_id: 'openshift-challenging-client',
     response_type: 'token',
