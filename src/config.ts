@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { z } from 'zod';
+import { parseDuration } from './oci/duration.js';
 
 /** A configuration that cannot be used; `problems` has one line for each wrong value. */
 export class ConfigError extends Error {
@@ -18,16 +19,13 @@ const seconds = z.int().min(1);
 const timerSeconds = seconds.max(2_000_000);
 const flag = z.boolean();
 
-const msPerUnit: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3600_000, d: 86_400_000 };
-const durationPattern = /^(\d{1,6})([smhd])$/;
 const duration = z
   .string()
-  .refine((text) => durationPattern.test(text), 'expected a number with s, m, h or d, such as 14d');
+  .refine((text) => parseDuration(text) !== undefined, 'expected a number with s, m, h or d, such as 14d');
 
 /** In milliseconds, of a duration such as `14d`. */
 export function durationMs(text: string): number {
-  const [, count = '', unit = ''] = durationPattern.exec(text) ?? [];
-  return Number(count) * (msPerUnit[unit] ?? 0);
+  return parseDuration(text) ?? 0;
 }
 
 const listen = z.string().transform((text, context) => {

@@ -1,5 +1,4 @@
 import { isDigest, type Digest } from '../oci/digest.js';
-import { OciError } from '../oci/errors.js';
 import {
   configOf,
   indexEntries,
@@ -8,9 +7,10 @@ import {
   summarizeImage,
   type ImageSummary,
 } from '../oci/image-config.js';
-import { parseManifest, type ParsedManifest } from '../oci/manifest.js';
+import type { ParsedManifest } from '../oci/manifest.js';
 import { formatPullSpec, mostSpecific, withClientDefaults, type PullSpec } from '../oci/pull-spec.js';
 import { parseReference } from '../oci/reference.js';
+import { parseUpstreamManifest, readSmallBlob } from '../upstream/image-reading.js';
 import { UpstreamError, type Upstream, type UpstreamAccess, type UpstreamRepository } from '../upstream/upstream.js';
 import { inParallel } from './in-parallel.js';
 
@@ -109,20 +109,13 @@ export class ImageFetcher {
     reference: string,
     access: UpstreamAccess,
   ): Promise<Omit<FetchedImage, 'summary'>> {
-    const { digest, mediaType, bytes } = await this.#upstream.readManifest(
-      repository,
-      parseReference(reference),
-      access,
-    );
-    try {
-      return { digest, bytes, manifest: parseManifest(bytes, mediaType) };
-    } catch (error) {
-      if (!(error instanceof OciError)) throw error;
-      throw new UpstreamError('invalid-answer', `is no manifest: ${JSON.stringify(error.detail)}`, {
-        reference: `${repository.registry}/${repository.path}:${reference}`,
-        cause: error,
-      });
-    }
+    const found = await this.#upstream.readManifest(repository, parseReference(reference), access);
+    const { digest, bytes } = found;
+    return {
+      digest,
+      bytes,
+      manifest: parseUpstreamManifest(found, `${repository.registry}/${repository.path}:${reference}`),
+    };
   }
 
   /** With what its config says. */
@@ -138,18 +131,12 @@ export class ImageFetcher {
     if (config.size > maxConfigSize) {
       throw new UpstreamError('invalid-answer', `the config has more than ${maxConfigSize} bytes`, { reference: what });
     }
-    const { body } = await this.#upstream.openBlob(repository, config.digest, access);
-    const chunks: Buffer[] = [];
-    let size = 0;
-    for await (const chunk of body) {
-      size += chunk.length;
-      if (size > maxConfigSize) {
-        throw new UpstreamError('integrity', `the config has more bytes than its descriptor says`, { reference: what });
-      }
-      // What is passed on may be used again for the next bytes.
-      chunks.push(Buffer.from(chunk));
+    const { digest } = config;
+    const bytes = await readSmallBlob(this.#upstream, { repository, digest }, maxConfigSize, access);
+    if (bytes === undefined) {
+      throw new UpstreamError('integrity', `the config has more bytes than its descriptor says`, { reference: what });
     }
-    const complete = withSummary(image, Buffer.concat(chunks));
+    const complete = withSummary(image, bytes);
     if (complete.summary.config !== undefined) return complete;
     throw new UpstreamError('invalid-answer', 'the config of the image cannot be read', { reference: what });
   }

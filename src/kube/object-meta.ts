@@ -175,6 +175,11 @@ export function invalidValue(field: string, value: unknown, rule: string): Statu
   return { reason: 'FieldValueInvalid', field, message: `Invalid value: ${JSON.stringify(value)}: ${rule}` };
 }
 
+/** A cause for a text that is longer than it may be. */
+export function tooLong(field: string, max: number): StatusCause {
+  return { reason: 'FieldValueTooLong', field, message: `Too long: may not be more than ${max} characters` };
+}
+
 /** A cause for something that is missing. */
 export function requiredValue(field: string, why = ''): StatusCause {
   return { reason: 'FieldValueRequired', field, message: `Required value${why === '' ? '' : `: ${why}`}` };

@@ -14,12 +14,12 @@ import {
   type TagRules,
 } from '../metadata/tag-history.js';
 import type { Digest } from '../oci/digest.js';
-import { OciError } from '../oci/errors.js';
 import { configOf, isImageConfig, maxConfigSize, summarizeImage } from '../oci/image-config.js';
-import { parseManifest, type ParsedManifest } from '../oci/manifest.js';
+import type { ParsedManifest } from '../oci/manifest.js';
 import type { Reference, Tag } from '../oci/reference.js';
 import type { RepositoryName } from '../oci/repository-name.js';
 import { askAlsoAnonymously } from '../upstream/also-anonymously.js';
+import { parseUpstreamManifest, readSmallBlob } from '../upstream/image-reading.js';
 import { UpstreamError, type Upstream, type UpstreamAccess, type UpstreamRepository } from '../upstream/upstream.js';
 import { sourceOf, type UpstreamCache } from './upstream-caches.js';
 
@@ -132,8 +132,9 @@ export class CacheFiller {
   }
 
   async #read({ source, access, limits }: Errand, reference: Reference): Promise<NewImage> {
-    const { digest, mediaType, bytes } = await this.#options.upstream.readManifest(source, reference, access);
-    const manifest = parseRemote(bytes, mediaType, `${nameOf(source)}@${digest}`);
+    const found = await this.#options.upstream.readManifest(source, reference, access);
+    const { digest, bytes } = found;
+    const manifest = parseUpstreamManifest(found, `${nameOf(source)}@${digest}`);
     refuse(limits.refuseSize(summarizeImage(bytes, manifest, undefined).totalSize));
     const config = await this.#readConfig(source, manifest, access);
     return { digest, bytes, manifest, summary: summarizeImage(bytes, manifest, config) };
@@ -150,16 +151,9 @@ export class CacheFiller {
     const patience = AbortSignal.timeout(configPatienceMs);
     const signal = access.signal === undefined ? patience : AbortSignal.any([access.signal, patience]);
     try {
-      const { body } = await this.#options.upstream.openBlob(source, config.digest, { ...access, signal });
-      const chunks: Buffer[] = [];
-      let size = 0;
-      for await (const chunk of body) {
-        size += chunk.length;
-        if (size > maxConfigSize) return undefined;
-        // What is passed on may be used again for the next bytes.
-        chunks.push(Buffer.from(chunk));
-      }
-      return Buffer.concat(chunks);
+      const { digest } = config;
+      const blob = { repository: source, digest };
+      return await readSmallBlob(this.#options.upstream, blob, maxConfigSize, { ...access, signal });
     } catch {
       return undefined;
     }
@@ -210,19 +204,6 @@ function isPeoples({ spec, events: [newest] }: TagState): boolean {
 /** As in `docker.io/library/alpine`. */
 function nameOf({ registry, path }: UpstreamRepository): string {
   return `${registry}/${path}`;
-}
-
-/** @throws {UpstreamError} */
-function parseRemote(bytes: Buffer, mediaType: string, reference: string): ParsedManifest {
-  try {
-    return parseManifest(bytes, mediaType);
-  } catch (error) {
-    if (!(error instanceof OciError)) throw error;
-    throw new UpstreamError('invalid-answer', `is no manifest: ${JSON.stringify(error.detail)}`, {
-      reference,
-      cause: error,
-    });
-  }
 }
 
 /** @throws {UpstreamError} when others have it with its config, which could not be read now */

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { StatusCause } from '../kube/errors.js';
-import { invalidValue, requiredValue } from '../kube/object-meta.js';
+import { invalidValue, requiredValue, tooLong } from '../kube/object-meta.js';
+import { parseDuration } from '../oci/duration.js';
 import { PullSpecError, pullSpecOrError } from '../oci/pull-spec.js';
 
 const maxFreshSeconds = 30 * 86_400;
@@ -10,9 +11,6 @@ const maxPatterns = 20;
 const maxPatternLength = 253;
 /** Of a host name and a port; of a repository. */
 const maxPlaceLength = 255;
-
-const msPerUnit: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3600_000, d: 86_400_000 };
-const durationPattern = /^(\d{1,6})([smhd])$/;
 
 /** What an UpstreamCache asks for. */
 export const upstreamCacheSpecSchema = z.object({
@@ -98,12 +96,6 @@ function durationCauses(text: string | undefined): StatusCause[] {
   ];
 }
 
-/** In milliseconds, of a duration such as `30d`; undefined when it is none. */
-export function parseDuration(text: string): number | undefined {
-  const [, count, unit] = durationPattern.exec(text) ?? [];
-  return count === undefined || unit === undefined ? undefined : Number(count) * msPerUnit[unit]!;
-}
-
 function tagsCauses(patterns: readonly string[] | undefined): StatusCause[] {
   const field = 'spec.tags';
   if (patterns === undefined) return [];
@@ -124,8 +116,4 @@ function patternCauses(pattern: string, field: string): StatusCause[] {
   const rule =
     "expected letters, digits, '.', '_' and '-', with '*' for any characters, '?' for one and a '!' in front";
   return [invalidValue(field, pattern, rule)];
-}
-
-function tooLong(field: string, max: number): StatusCause {
-  return { reason: 'FieldValueTooLong', field, message: `Too long: may not be more than ${max} characters` };
 }

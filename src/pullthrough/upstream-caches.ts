@@ -6,16 +6,12 @@ import { allVerbs, type Call, type Column, type Resource } from '../kube/resourc
 import { StoredResource } from '../kube/stored-resource.js';
 import { ageColumn } from '../kube/table.js';
 import { allObjects, type ApiObject, type ObjectStore } from '../metadata/object-store.js';
+import { parseDuration } from '../oci/duration.js';
 import { projectOf, type RepositoryName } from '../oci/repository-name.js';
 import { isWildcardMatch } from '../oci/wildcards.js';
 import { canonicalRegistry, canonicalRepository, isPathPrefix } from '../upstream/upstream-settings.js';
 import type { UpstreamRepository } from '../upstream/upstream.js';
-import {
-  parseDuration,
-  upstreamCacheCauses,
-  upstreamCacheSpecSchema,
-  type UpstreamCacheSpec,
-} from './upstream-cache-spec.js';
+import { upstreamCacheCauses, upstreamCacheSpecSchema, type UpstreamCacheSpec } from './upstream-cache-spec.js';
 
 const names = { group: 'weir.dev', plural: 'upstreamcaches', kind: 'UpstreamCache', isNamespaced: true } as const;
 const upstreamCachesResource = qualifiedName(names);

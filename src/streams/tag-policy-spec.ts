@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { StatusCause } from '../kube/errors.js';
-import { invalidValue, nameCauses, requiredValue } from '../kube/object-meta.js';
+import { invalidValue, nameCauses, requiredValue, tooLong } from '../kube/object-meta.js';
 
 const maxProtections = 10;
 const maxPatterns = 20;
@@ -143,8 +143,4 @@ function subjectCauses({ kind, name, namespace = '' }: PolicySubject, field: str
 /** What of a hostile name is repeated; it is too long for any name then, too. */
 function shortened(name: string): string {
   return name.slice(0, maxSubjectLength + 1);
-}
-
-function tooLong(field: string, max: number): StatusCause {
-  return { reason: 'FieldValueTooLong', field, message: `Too long: may not be more than ${max} characters` };
 }

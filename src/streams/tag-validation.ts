@@ -1,5 +1,6 @@
 import type { StatusCause } from '../kube/errors.js';
 import { invalidValue, requiredValue } from '../kube/object-meta.js';
+import { parseDuration } from '../oci/duration.js';
 import { OciError } from '../oci/errors.js';
 import { parseRepositoryName, streamNameOf } from '../oci/repository-name.js';
 import { PullSpecError, pullSpecOrError } from '../oci/pull-spec.js';
@@ -69,13 +70,10 @@ function textOr(fallback: string, text: string | undefined): string {
 /** On a tag or its project: how often the tag is looked for where it comes from, as in `30m`. */
 export const importIntervalAnnotation = 'weir.dev/import-interval';
 
-const msPerUnit: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-
 /** @returns milliseconds; undefined for what is no interval: a number with s, m, h or d, of at most a year */
 export function parseImportInterval(text: string): number | undefined {
-  const [, count = '', unit = ''] = /^([1-9]\d{0,8})([smhd])$/.exec(text) ?? [];
-  const ms = Number(count) * (msPerUnit[unit] ?? 0);
-  return ms > 0 && ms <= 366 * 86_400_000 ? ms : undefined;
+  const ms = text.startsWith('0') ? undefined : parseDuration(text, 9);
+  return ms !== undefined && ms <= 366 * 86_400_000 ? ms : undefined;
 }
 
 const maxTagLength = 253;

@@ -1,5 +1,5 @@
 import { isPathPrefix, splitPlace, type UpstreamRegistry } from './upstream-settings.js';
-import type { Credential, CredentialChooser, UpstreamRepository } from './upstream.js';
+import type { Credential, CredentialChooser } from './upstream.js';
 
 /** The two types of Secret that hold a docker config. */
 export type DockerConfigType = 'kubernetes.io/dockercfg' | 'kubernetes.io/dockerconfigjson';
@@ -137,14 +137,6 @@ export function credentialChooser(
     ordered.find(
       (entry) => isHostMatch(entry.registry, repository.registry) && isPathPrefix(entry.path, repository.path),
     )?.credential;
-}
-
-/** What is shown there of what docker configs hold. */
-export function chooseCredential(
-  configs: readonly DockerConfig[],
-  repository: UpstreamRepository,
-): Credential | undefined {
-  return credentialChooser(configs, [])(repository);
 }
 
 function configuredEntry({ registry, username, password }: UpstreamRegistry): CredentialEntry[] {

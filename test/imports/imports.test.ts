@@ -2,33 +2,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { startFaultyRegistry, type FaultyRegistry } from '../support/faulty-registry.js';
 import { startRegistry, type TestRegistry } from '../support/registry.js';
 import { accepted, from, StreamApi, type Answer } from '../streams/stream-api.js';
-import type { Image, ImageStream } from '../../src/streams/types.js';
-
-/** What of an ImageStreamImport tests look at. */
-interface Imported {
-  readonly metadata: { readonly name: string; readonly namespace: string };
-  readonly status: {
-    readonly import?: ImageStream;
-    readonly images?: readonly ImageResult[];
-    readonly repository?: {
-      readonly status: ImageResult['status'];
-      readonly images?: readonly ImageResult[];
-      readonly additionalTags?: readonly string[];
-    };
-  };
-}
-
-interface ImageResult {
-  readonly status: {
-    readonly status: string;
-    readonly reason?: string;
-    readonly message?: string;
-    readonly code?: number;
-  };
-  readonly image?: Image;
-  readonly tag?: string;
-  readonly manifests?: readonly Image[];
-}
+import type { Imported } from './import-api.js';
 
 const checked = 'openshift.io/image.dockerRepositoryCheck';
 

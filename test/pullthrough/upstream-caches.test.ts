@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import type { JsonValue } from '../../src/kube/json.js';
 import { toTable } from '../../src/kube/table.js';
 import type { ObjectStore } from '../../src/metadata/object-store.js';
-import { parseDuration } from '../../src/pullthrough/upstream-cache-spec.js';
+import { parseDuration } from '../../src/oci/duration.js';
 import { UpstreamCaches, upstreamCacheResource } from '../../src/pullthrough/upstream-caches.js';
 import { openTwice } from '../support/stored-access.js';
 import { createCache, openCaches } from './cache-setup.js';

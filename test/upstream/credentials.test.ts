@@ -1,11 +1,16 @@
 import { describe, expect, test } from 'vitest';
 import {
-  chooseCredential,
   credentialChooser,
   dockerConfigOfSecret,
   parseDockerConfig,
   type DockerConfig,
 } from '../../src/upstream/credentials.js';
+import type { Credential, UpstreamRepository } from '../../src/upstream/upstream.js';
+
+/** Without credentials of the configuration. */
+function chooseCredential(configs: readonly DockerConfig[], repository: UpstreamRepository): Credential | undefined {
+  return credentialChooser(configs, [])(repository);
+}
 
 function base64(text: string): string {
   return Buffer.from(text).toString('base64');

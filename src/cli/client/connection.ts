@@ -127,11 +127,12 @@ async function findToken(
 }
 
 /** An API token, or a service account's (a JWT); anything else is a password. */
-function isToken(password: string): boolean {
+export function isToken(password: string): boolean {
   return password.startsWith('sha256~') || /^eyJ[\w-]+\.[\w-]+\.[\w-]+$/.test(password);
 }
 
-async function readCa(path: string): Promise<string> {
+/** PEM certificates out of a file. @throws {ClientError} */
+export async function readCa(path: string): Promise<string> {
   let ca: string;
   try {
     ca = await readFile(path, 'utf8');

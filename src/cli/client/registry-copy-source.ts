@@ -1,10 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import { dockerHubNames } from '../../oci/pull-spec.js';
 import { RegistryClient } from '../../upstream/registry-client.js';
 import { canonicalRegistry } from '../../upstream/upstream-settings.js';
 import type { Credential, UpstreamAccess } from '../../upstream/upstream.js';
 import { UsageError } from '../usage-error.js';
-import { ClientError } from './client-error.js';
+import { readCa } from './connection.js';
 import { credentialHelper, credentialPaths, findCredentials } from './docker-credentials.js';
 import type { SourceAddress } from './registry-copy-names.js';
 import type { Terminal } from './terminal.js';
@@ -85,17 +84,6 @@ async function findCredential(
     }
   }
   return undefined;
-}
-
-async function readCa(path: string): Promise<string> {
-  let ca: string;
-  try {
-    ca = await readFile(path, 'utf8');
-  } catch (error) {
-    throw new ClientError(`the certificates in ${path} cannot be read: ${(error as Error).message}`, { cause: error });
-  }
-  if (ca.includes('-----BEGIN CERTIFICATE-----')) return ca;
-  throw new ClientError(`${path} has no certificate in it; expected PEM, which begins -----BEGIN CERTIFICATE-----`);
 }
 
 /** Its token server may listen on another port. */

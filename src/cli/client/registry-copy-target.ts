@@ -1,6 +1,6 @@
 import { ApiClient, apiPath } from './api-client.js';
 import { ClientError } from './client-error.js';
-import { findTrust, type ConnectionOptions, type Session } from './connection.js';
+import { findTrust, isToken, type ConnectionOptions, type Session } from './connection.js';
 import { credentialPaths, findCredentials } from './docker-credentials.js';
 import type { Trust } from './json-request.js';
 import { Kubeconfig, kubeconfigPaths, tokenOf } from './kubeconfig.js';
@@ -34,8 +34,7 @@ export async function pushLoginOf(
     if (token !== undefined) return token;
     const found = await findCredentials(credentialPaths(terminal), server.host);
     if (found === undefined) return undefined;
-    const isToken = found.password.startsWith('sha256~') || /^eyJ[\w-]+\.[\w-]+\.[\w-]+$/.test(found.password);
-    return isToken ? found.password : logInWithPassword({ server, trust }, found);
+    return isToken(found.password) ? found.password : logInWithPassword({ server, trust }, found);
   };
   return { trust, tokens: find };
 }
