@@ -286,9 +286,13 @@ export class UploadService {
     if (kept.location !== location) await this.#discard(upload.id);
   }
 
-  /** The row goes last: while it is there, somebody will look for the bytes again. */
+  /**
+   * From the first step on nobody is told of bytes that are about to go. The row goes last: while it is there, somebody
+   * will look for the bytes again.
+   */
   async #discard(id: string): Promise<void> {
     this.#hashes.delete(id);
+    await this.#uploads.endUpload(id);
     await this.#store.discardUpload(id);
     await this.#uploads.removeUpload(id);
   }

@@ -8,6 +8,7 @@ import type { RepositoryName } from '../oci/repository-name.js';
 import { inBatches } from './batches.js';
 import { compileQuery, type RunQuery } from './compiled-query.js';
 import { insertImage } from './image-rows.js';
+import { ended } from './kysely-upload-records.js';
 import { removeLeftovers } from './repository-removal.js';
 import { dropImageIfUnlinked, projectRange } from './repository-rows.js';
 import type {
@@ -65,18 +66,8 @@ export class KyselyRepositoryStore implements RepositoryStore {
       if (missing.length > 0 && !push.sparse) return { kind: 'missing', missing };
       const stream = existing ?? (await writer.ensure(push.repository));
       await insertImage(tx, push, writer.at);
-      const isSparse = missing.length > 0 ? 1 : 0;
-      await tx
-        .insertInto('repository_image')
-        .values({
-          repository_id: stream.id,
-          image: push.digest,
-          subject: push.manifest.subject ?? null,
-          sparse: isSparse,
-          linked_at: writer.at.getTime(),
-        })
-        .onConflict((conflict) => conflict.columns(['repository_id', 'image']).doUpdateSet({ sparse: isSparse }))
-        .execute();
+      const { subject } = push.manifest;
+      await writer.linkImage(stream, { image: push.digest, subject, sparse: missing.length > 0 ? 1 : 0 });
       const isTold = push.tags.length === 0 || (await hasEventOf(tx, stream.id, push.digest));
       const { actor, reason, digest: image } = push;
       const event = { image, generation: stream.generation, cause: 'push', actor } as const;
@@ -213,10 +204,10 @@ export class KyselyRepositoryStore implements RepositoryStore {
       // A session may be older than its repository. Whoever expires it takes its bytes along.
       await tx
         .updateTable('upload')
-        .set({ updated_at: 0 })
+        .set({ updated_at: ended })
         .where('repository', '>=', from)
         .where('repository', '<', to)
-        .where('updated_at', '>', 0)
+        .where('updated_at', '>', ended)
         .execute();
       const names = await tx
         .selectFrom('repository')

@@ -788,17 +788,7 @@ class TransactionalEdit implements StreamEdit {
     const stream = await this.#stream(name);
     const isNew = await insertImage(this.#tx, image, this.#writer.at);
     if (!isNew) await this.#requireConfig(stream, image);
-    await this.#tx
-      .insertInto('repository_image')
-      .values({
-        repository_id: stream.id,
-        image: image.digest,
-        subject: image.manifest.subject ?? null,
-        sparse: 1,
-        linked_at: this.#writer.at.getTime(),
-      })
-      .onConflict((conflict) => conflict.columns(['repository_id', 'image']).doNothing())
-      .execute();
+    await this.#writer.linkImage(stream, { image: image.digest, subject: image.manifest.subject });
   }
 
   /** @throws {ConfigUnknownError} */

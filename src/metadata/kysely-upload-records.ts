@@ -2,6 +2,9 @@ import type { Database } from './schema.js';
 import { withoutSync } from './without-sync.js';
 import type { UploadRecord, UploadRecords } from './upload-records.js';
 
+/** When a session was last touched that nobody may go on with. */
+export const ended = 0;
+
 /** UploadRecords in SQL. */
 export class KyselyUploadRecords implements UploadRecords {
   readonly #db: Database;
@@ -24,6 +27,7 @@ export class KyselyUploadRecords implements UploadRecords {
       .selectFrom('upload')
       .select(['id', 'repository', 'principal', 'algorithm', 'size', 'digest_so_far as digestSoFar'])
       .where('id', '=', id)
+      .where('updated_at', '>', ended)
       .executeTakeFirst();
   }
 
@@ -38,8 +42,13 @@ export class KyselyUploadRecords implements UploadRecords {
       })
       .where('id', '=', upload.id)
       .where('size', '=', previousSize)
+      .where('updated_at', '>', ended)
       .executeTakeFirst();
     return numUpdatedRows > 0n;
+  }
+
+  async endUpload(id: string): Promise<void> {
+    await this.#db.updateTable('upload').set({ updated_at: ended }).where('id', '=', id).execute();
   }
 
   async removeUpload(id: string): Promise<void> {

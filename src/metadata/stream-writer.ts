@@ -307,11 +307,11 @@ export class StreamWriter {
         select ${image}
         union select image_reference.target from closure
           inner join image_reference on image_reference.image = closure.image and image_reference.role = 'manifest')`;
-    await sql`${closure}
+    const { rows: linked } = await sql<{ readonly image: Digest }>`${closure}
       insert into repository_image (repository_id, image, subject, sparse, linked_at)
       select ${to.id}, source.image, source.subject, source.sparse, ${at} from closure
         inner join repository_image as source on source.repository_id = ${from.id} and source.image = closure.image
-      where true on conflict do nothing`.execute(this.#tx);
+      where true on conflict do nothing returning image`.execute(this.#tx);
     await sql`${closure}
       insert into repository_blob (repository_id, digest, linked_at, collect_at)
       select distinct ${to.id}, source.digest, ${at}, null from closure
@@ -319,6 +319,56 @@ export class StreamWriter {
         inner join repository_blob as source
           on source.repository_id = ${from.id} and source.digest = image_reference.target
       where true on conflict do nothing`.execute(this.#tx);
+    for (const each of linked) await this.#serveAgain(to, each.image);
+  }
+
+  /** Makes an image readable through a stream. @param sparse undefined: as it is, and sparse when it is new */
+  async linkImage(
+    stream: StreamShell,
+    {
+      image,
+      subject,
+      sparse,
+    }: { readonly image: Digest; readonly subject: Digest | undefined; readonly sparse?: 0 | 1 },
+  ): Promise<void> {
+    const isNew = !(await this.isLinked(stream, image));
+    await this.#tx
+      .insertInto('repository_image')
+      .values({
+        repository_id: stream.id,
+        image,
+        subject: subject ?? null,
+        sparse: sparse ?? 1,
+        linked_at: this.at.getTime(),
+      })
+      .onConflict((conflict) => {
+        const known = conflict.columns(['repository_id', 'image']);
+        return sparse === undefined ? known.doNothing() : known.doUpdateSet({ sparse });
+      })
+      .execute();
+    if (isNew) await this.#serveAgain(stream, image);
+  }
+
+  /** Tags that were at the image when it was deleted lead to it again. */
+  async #serveAgain(stream: StreamShell, image: Digest): Promise<void> {
+    const tags = await this.#tx
+      .selectFrom('tag_event')
+      .innerJoin('tag', (join) =>
+        join
+          .onRef('tag.repository_id', '=', 'tag_event.repository_id')
+          .onRef('tag.name', '=', 'tag_event.tag')
+          .onRef('tag.sequence', '=', 'tag_event.sequence'),
+      )
+      .select(['tag.name', 'tag.sequence'])
+      .where('tag_event.repository_id', '=', stream.id)
+      .where('tag_event.image', '=', image)
+      .where('tag_event.location', 'is', null)
+      .where('tag.image', 'is', null)
+      .execute();
+    for (const { name, sequence } of tags) {
+      await this.#touch(stream, name);
+      await this.#pointAt(stream, name, sequence);
+    }
   }
 
   async isLinked(stream: StreamShell, image: Digest): Promise<boolean> {

@@ -28,9 +28,12 @@ export interface UploadRecords {
    */
   recordProgress(upload: UploadRecord, previousSize: number): Promise<boolean>;
 
+  /** Ends a session for everyone but `listStaleUploads`, durably; its bytes may go then, and at last its row. */
+  endUpload(id: string): Promise<void>;
+
   removeUpload(id: string): Promise<void>;
 
-  /** Ids of sessions not touched since. */
+  /** Ids of sessions not touched since, and of those that have ended. */
   listStaleUploads(since: Date, limit: number): Promise<string[]>;
 
   countUploads(): Promise<number>;

@@ -73,6 +73,14 @@ export function uploadRecordsContract(name: string, openDatabase: () => Promise<
       expect(await uploads.findUpload(upload.id)).toBeUndefined();
     });
 
+    test('that have ended are found by whoever clears away, and by nobody else', async () => {
+      await uploads.addUpload(upload);
+      await uploads.endUpload(upload.id);
+      expect(await uploads.findUpload(upload.id)).toBeUndefined();
+      expect(await uploads.recordProgress({ ...upload, size: 7 }, 0)).toBe(false);
+      expect(await uploads.listStaleUploads(new Date('2025-01-01T00:00:00Z'), 10)).toEqual([upload.id]);
+    });
+
     test('are gone when they were removed, which may be said twice', async () => {
       await uploads.addUpload(upload);
       await uploads.addUpload({ ...upload, id: 'another' });
