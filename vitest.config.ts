@@ -26,6 +26,10 @@ const programTests = [
   'test/serve.test.ts',
   'test/metadata/sqlite.test.ts',
 ];
+// Against servers that others wrote: PostgreSQL, and one that speaks S3.
+const serverTests = ['test/servers/**/*.test.ts'];
+// Several processes of the built program over one database and one store.
+const replicaTests = ['test/replicas/**/*.test.ts'];
 
 export default defineConfig({
   test: {
@@ -38,7 +42,7 @@ export default defineConfig({
         test: {
           name: 'fast',
           include: ['test/**/*.test.ts'],
-          exclude: [...programTests, ...accessTests, ...upstreamTests, ...modelTests],
+          exclude: [...programTests, ...accessTests, ...upstreamTests, ...modelTests, ...serverTests, ...replicaTests],
           isolate: false,
           testTimeout: 20_000,
         },
@@ -46,6 +50,8 @@ export default defineConfig({
       { test: { name: 'access', include: accessTests, isolate: false, testTimeout: 20_000 } },
       { test: { name: 'upstream', include: upstreamTests, isolate: false, testTimeout: 60_000 } },
       { test: { name: 'model', include: modelTests, testTimeout: 900_000, hookTimeout: 60_000 } },
+      { test: { name: 'servers', include: serverTests, testTimeout: 120_000, hookTimeout: 120_000 } },
+      { test: { name: 'replicas', include: replicaTests, testTimeout: 900_000, hookTimeout: 120_000 } },
       // The built program, called, killed and traced.
       { test: { name: 'faults', include: programTests, testTimeout: 900_000, hookTimeout: 120_000 } },
       // The built program, spoken to by the official suite and by real clients.

@@ -11,10 +11,18 @@ export interface ByteObserver {
   update(bytes: Buffer): unknown;
 }
 
+/** An upload as its session remembers it, wherever it is worked on next. */
+export interface UploadProgress {
+  /** Random; lower-case hex. */
+  readonly id: string;
+  /** Bytes that count; whatever lies beyond, from an append that failed, is overwritten. */
+  readonly size: number;
+  /** What the store gave to be remembered with these bytes, and reads again; undefined when it gave nothing. */
+  readonly state: string | undefined;
+}
+
 /** How to append. */
 export interface AppendOptions {
-  /** Bytes the upload has; whatever lies beyond, from an append that failed, is overwritten. */
-  readonly offset: number;
   readonly observer: ByteObserver;
   /** More bytes than this are an error: the append rejects with a `RangeError`. */
   readonly maxBytes?: number;
@@ -23,13 +31,25 @@ export interface AppendOptions {
    * then not held back for long.
    */
   readonly onWritten?: (bytes: number) => void;
+  /**
+   * Told how many bytes the observer has seen in this append, wherever it could end because those after are not stored, before
+   * the observer sees more.
+   */
+  readonly onCheckpoint?: (bytes: number) => void;
+  /** Nothing is known to come after these bytes: a store may spare itself what only a next append would need. */
+  readonly isLast?: boolean;
 }
 
-/** How an append ended. When the source broke off, what came before is kept, so that the client can go on from there. */
+/** How an append ended. When it broke off, what came before is kept, so that the client can go on from there. */
 export interface AppendResult {
+  /** Bytes that count. With a `failure` the observer may have seen more: it has this number at one of the checkpoints. */
   readonly appendedBytes: number;
+  /** To be remembered from now on. */
+  readonly state: string | undefined;
   /** Why the source broke off; undefined when it ended by itself. */
   readonly interrupted: Error | undefined;
+  /** Why the store could not take all that the source had, though it takes what it was given before. */
+  readonly failure?: Error;
 }
 
 /** Bytes that are there to be read, once; whoever opened them copies or closes them. */
@@ -68,6 +88,15 @@ export interface AdoptedFile {
   readonly isShared: boolean;
 }
 
+/** What of unfinished bytes is abandoned. */
+export interface AbandonedOptions {
+  /** Only what was begun before. */
+  readonly before: Date;
+  /** Whether a session knows of the upload. */
+  readonly isKnown: (upload: string) => Promise<boolean>;
+  readonly signal: AbortSignal;
+}
+
 /**
  * Bytes: finished ones by location, unfinished ones by the id of their upload. A store knows nothing of digests or
  * repositories: what the bytes are, and who may see them, is the caller's question.
@@ -79,28 +108,34 @@ export interface BlobStore {
    *
    * @throws {RangeError} when the source has more than `maxBytes`
    */
-  append(upload: string, source: Readable, options: AppendOptions): Promise<AppendResult>;
+  append(upload: UploadProgress, source: Readable, options: AppendOptions): Promise<AppendResult>;
 
   /** Makes what was appended so far durable, to be told to the client as received. */
   sync(upload: string): Promise<void>;
 
-  /** The first `size` bytes of what an upload has so far. */
-  openUpload(upload: string, size: number): Promise<StoredBytes | undefined>;
+  /**
+   * What an upload has so far, to be read once more.
+   *
+   * @returns undefined when the bytes are not there; otherwise also the state to be remembered from now on
+   */
+  openUpload(
+    upload: UploadProgress,
+  ): Promise<{ readonly bytes: StoredBytes; readonly state: string | undefined } | undefined>;
 
   /**
-   * Opens an upload to be read while it is appended to. What was opened can be read on when the upload has been finished or
-   * discarded.
+   * Opens an upload to be read while it is appended to by this process with `onWritten`. What was opened can be read on when the
+   * upload has been finished or discarded.
    *
    * @returns undefined when it has no bytes, or none any more
    */
   followUpload(upload: string): Promise<GrowingBytes | undefined>;
 
   /**
-   * Makes the first `size` bytes of an upload final and durable, without copying them.
+   * Makes what an upload has final and durable, without copying it.
    *
-   * @returns their location, for the database to remember; undefined when there are not so many
+   * @returns its location, for the database to remember; undefined when the bytes are not there
    */
-  finish(upload: string, size: number): Promise<string | undefined>;
+  finish(upload: UploadProgress): Promise<string | undefined>;
 
   /**
    * Makes the bytes of a file of this machine the final and durable bytes of an upload that has none: as a second name of
@@ -114,13 +149,20 @@ export interface BlobStore {
   adopt(upload: string, path: string, mayShare: boolean): Promise<AdoptedFile | undefined>;
 
   /** Deletes whatever an upload left: unfinished bytes, and finished ones whose location nobody remembers. */
-  discardUpload(upload: string): Promise<void>;
+  discardUpload(upload: Pick<UploadProgress, 'id' | 'state'>): Promise<void>;
 
   /** @param range the whole when left out */
   open(location: string, range?: ByteRange): Promise<StoredBytes | undefined>;
 
   /** Bytes at the location; undefined when there are none. */
   size(location: string): Promise<number | undefined>;
+
+  /**
+   * A URL at which whoever has it can read the bytes for a while, without us.
+   *
+   * @returns undefined when the store has none for this location
+   */
+  presign?(location: string, expiresSeconds: number): Promise<string | undefined>;
 
   /** Deletes finished bytes; no error when they are gone already. */
   delete(location: string): Promise<void>;
@@ -130,6 +172,9 @@ export interface BlobStore {
 
   /** As `list`, for the ids of uploads that have unfinished bytes. */
   listUploads(): AsyncIterable<string>;
+
+  /** Deletes what uploads left behind that no session knows of. @returns how many it found */
+  removeAbandoned?(options: AbandonedOptions): Promise<number>;
 
   /** Rejects when the store cannot take or give bytes. */
   check(): Promise<void>;

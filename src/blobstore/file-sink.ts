@@ -67,7 +67,8 @@ export class FileSink {
   #writeback: Promise<void> = Promise.resolve();
   #unsyncedBytes = 0;
 
-  constructor(file: FileHandle, { offset, observer, maxBytes, onWritten }: AppendOptions) {
+  /** @param offset where in the file the bytes go */
+  constructor(file: FileHandle, offset: number, { observer, maxBytes, onWritten }: AppendOptions) {
     this.#file = file;
     this.#offset = offset;
     this.#observer = observer;

@@ -22,6 +22,7 @@ import type {
   ByteRange,
   GrowingBytes,
   StoredBytes,
+  UploadProgress,
 } from './blob-store.js';
 import { syncFolder } from '../durable-files.js';
 import { FileSink, receive } from './file-sink.js';
@@ -66,19 +67,19 @@ export class FilesystemBlobStore implements BlobStore {
     return store;
   }
 
-  async append(upload: string, source: Readable, options: AppendOptions): Promise<AppendResult> {
-    const file = options.offset === 0 ? await this.#create(upload) : await this.#reopen(upload);
+  async append({ id: upload, size }: UploadProgress, source: Readable, options: AppendOptions): Promise<AppendResult> {
+    const file = size === 0 ? await this.#create(upload) : await this.#reopen(upload);
     if (file === undefined) throw new Error('the upload has no bytes to append to');
     try {
       // An append that failed may have left bytes beyond those that count.
-      if (options.offset > 0) await file.truncate(options.offset);
-      const sink = new FileSink(file, options);
+      if (size > 0) await file.truncate(size);
+      const sink = new FileSink(file, size, options);
       const interrupted = await receive(source, sink);
       this.#appended.set(upload, file);
-      return { appendedBytes: sink.appendedBytes, interrupted };
+      return { appendedBytes: sink.appendedBytes, state: undefined, interrupted };
     } catch (error) {
       // What was refused takes no space. Should this fail too, the next append leaves nothing of it.
-      await file.truncate(options.offset).catch(() => undefined);
+      await file.truncate(size).catch(() => undefined);
       await file.close();
       throw error;
     }
@@ -95,16 +96,20 @@ export class FilesystemBlobStore implements BlobStore {
     }
   }
 
-  async openUpload(upload: string, size: number): Promise<StoredBytes | undefined> {
-    await (await this.#reopen(upload))?.close();
-    return StoredFile.open(this.#uploadPath(upload), { start: 0, end: size - 1 });
+  async openUpload({
+    id,
+    size,
+  }: UploadProgress): Promise<{ readonly bytes: StoredBytes; readonly state: undefined } | undefined> {
+    await (await this.#reopen(id))?.close();
+    const bytes = await StoredFile.open(this.#uploadPath(id), { start: 0, end: size - 1 });
+    return bytes && { bytes, state: undefined };
   }
 
   async followUpload(upload: string): Promise<GrowingBytes | undefined> {
     return (await GrowingFile.open(this.#uploadPath(upload))) ?? GrowingFile.open(this.#finishedPath(upload));
   }
 
-  async finish(upload: string, size: number): Promise<string | undefined> {
+  async finish({ id: upload, size }: UploadProgress): Promise<string | undefined> {
     const file =
       this.#appended.get(upload) ??
       (await this.#reopen(upload)) ??
@@ -153,7 +158,7 @@ export class FilesystemBlobStore implements BlobStore {
     await rename(copied, this.#finishedPath(upload));
   }
 
-  async discardUpload(upload: string): Promise<void> {
+  async discardUpload({ id: upload }: Pick<UploadProgress, 'id'>): Promise<void> {
     const file = this.#appended.get(upload);
     this.#appended.delete(upload);
     await file?.close();

@@ -1,12 +1,14 @@
-import { createHash, randomBytes, type Hash } from 'node:crypto';
-import type { Readable } from 'node:stream';
+import { randomBytes } from 'node:crypto';
+import { Writable, type Readable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
-import type { BlobStore, ByteRange } from '../blobstore/blob-store.js';
+import type { AppendResult, BlobStore, ByteRange } from '../blobstore/blob-store.js';
 import type { BlobRecords } from '../metadata/blob-records.js';
-import type { UploadRecord, UploadRecords } from '../metadata/upload-records.js';
-import { digestAlgorithm, digestOf, digestOfHash, type Digest, type DigestAlgorithm } from '../oci/digest.js';
+import type { UploadRecord, UploadRecords, UploadTurn } from '../metadata/upload-records.js';
+import { digestAlgorithm, digestOf, type Digest, type DigestAlgorithm } from '../oci/digest.js';
 import { OciError } from '../oci/errors.js';
 import type { RepositoryName } from '../oci/repository-name.js';
+import { resumeHash, startHash, type HashSnapshot, type RunningHash } from './running-hash.js';
 
 /** Which session, and who asks for it. */
 export interface UploadKey {
@@ -28,18 +30,31 @@ export interface UploadBody {
 }
 
 /** Bytes hashed so far, kept with the session while it is worked on by this process. */
-interface RunningHash {
-  readonly hash: Hash;
-  readonly algorithm: DigestAlgorithm;
+interface HashedBytes {
+  readonly hash: RunningHash;
   readonly size: number;
 }
 
-/** A request that works on a session. */
+/** A body that was received, and what is wrong with it: to be thrown once the progress is recorded. */
+interface Received {
+  readonly moved: UploadRecord;
+  readonly problem: OciError | undefined;
+}
+
+/** A request of this process that works on a session. */
 interface Turn {
+  readonly holder: string;
   /** False once its body has ended, well or not: what is left takes a moment, and no client can speed it up. */
   isReceiving: boolean;
   readonly over: Promise<void>;
 }
+
+/** A process that died gives its turns back after so long. */
+const turnMs = 10_000;
+const turnRenewalMs = 3_000;
+/** Somebody else's turn mostly takes a moment more: it has received all it will. */
+const turnPatienceMs = 2_000;
+const turnPollMs = 50;
 
 /** What an UploadService works with. */
 export interface UploadServiceOptions {
@@ -50,6 +65,8 @@ export interface UploadServiceOptions {
   readonly graceMs: number;
   /** How long a session may rest before it is given up. */
   readonly expireMs: number;
+  /** Whether hashes of chunked uploads are saved: where bytes on their way cannot be read again, for another process to go on. */
+  readonly savesHashes?: boolean;
   readonly now?: () => Date;
 }
 
@@ -60,9 +77,10 @@ export class UploadService {
   readonly #blobs: BlobRecords;
   readonly #graceMs: number;
   readonly #expireMs: number;
+  readonly #savesHashes: boolean;
   readonly #now: () => Date;
-  /** A session that is not here any more, or was moved on by another process, is hashed again from its bytes. */
-  readonly #hashes = new LRUCache<string, RunningHash>({ max: 10_000 });
+  /** A session that is not here any more, or was moved on by another process, goes on from its saved hash or is hashed again. */
+  readonly #hashes = new LRUCache<string, HashedBytes>({ max: 10_000 });
   readonly #turns = new Map<string, Turn>();
 
   constructor(options: UploadServiceOptions) {
@@ -71,13 +89,15 @@ export class UploadService {
     this.#blobs = options.blobs;
     this.#graceMs = options.graceMs;
     this.#expireMs = options.expireMs;
+    this.#savesHashes = options.savesHashes ?? false;
     this.#now = options.now ?? (() => new Date());
   }
 
   /** Begins a session. */
   async start(repository: RepositoryName, principal: string, algorithm: DigestAlgorithm): Promise<UploadRecord> {
     const id = randomBytes(20).toString('hex');
-    const upload = { id, repository, principal, algorithm, size: 0, digestSoFar: digestOf('', algorithm) };
+    const nothing = { size: 0, digestSoFar: digestOf('', algorithm), state: undefined, hashState: undefined };
+    const upload = { id, repository, principal, algorithm, ...nothing };
     await this.#uploads.addUpload(upload);
     return upload;
   }
@@ -86,16 +106,15 @@ export class UploadService {
   async status(key: UploadKey): Promise<UploadRecord> {
     // A client whose body broke off asks at once how much there is, and is to be told what will be durable.
     await this.#endOfTurn(key.id);
+    const patience = patienceFrom(performance.now());
+    while (!this.#turns.has(key.id) && isId(key.id) && (await this.#uploads.isHeld(key.id)) && patience()) {
+      await sleep(turnPollMs);
+    }
     return this.#find(key);
   }
 
-  async #find({ repository, id, principal }: UploadKey): Promise<UploadRecord> {
-    const upload = /^[0-9a-f]{40}$/.test(id) ? await this.#uploads.findUpload(id) : undefined;
-    // Somebody else's session is not told from one that does not exist.
-    if (upload?.repository !== repository || upload.principal !== principal) {
-      throw new OciError('BLOB_UPLOAD_UNKNOWN', { session: id.slice(0, 100) });
-    }
-    return upload;
+  async #find(key: UploadKey): Promise<UploadRecord> {
+    return ofCaller(key, isId(key.id) ? await this.#uploads.findUpload(key.id) : undefined);
   }
 
   /**
@@ -106,7 +125,7 @@ export class UploadService {
    */
   async append(key: UploadKey, body: UploadBody): Promise<UploadRecord> {
     return this.#exclusively(key, async (upload) => {
-      const { moved, problem } = await this.#receive(upload, body, upload.algorithm);
+      const { moved, problem } = await this.#receive(upload, body, upload.algorithm, false);
       await this.#record(upload, moved);
       if (problem !== undefined) throw problem;
       return moved;
@@ -126,14 +145,15 @@ export class UploadService {
       if (body !== undefined) {
         // Nothing was hashed yet, so the algorithm can still be the one that will be asked for.
         const algorithm = upload.size === 0 ? digestAlgorithm(digest) : upload.algorithm;
-        const { moved, problem } = await this.#receive(upload, body, algorithm);
+        const { moved, problem } = await this.#receive(upload, body, algorithm, true);
         if (problem !== undefined) {
           await this.#record(upload, moved);
           throw problem;
         }
         finished = moved;
       }
-      const actual = await this.#digest(finished, digestAlgorithm(digest));
+      const { actual, state } = await this.#digest(finished, digestAlgorithm(digest));
+      finished = { ...finished, state };
       if (actual !== digest) {
         await this.#discard(upload.id);
         throw new OciError('DIGEST_INVALID', { expected: digest, actual, size: finished.size });
@@ -175,30 +195,54 @@ export class UploadService {
 
   async #discardIdle(id: string): Promise<boolean> {
     if (this.#turns.has(id)) return false;
-    await this.#inTurn(id, () => this.#discard(id));
-    return true;
+    return this.#inTurn(id, async (turn) => {
+      const upload = await this.#uploads.holdUpload(id, turn);
+      if (upload === 'held') return false;
+      await this.#discard(id);
+      return true;
+    });
   }
 
-  /** Two requests that write one session at once would mix their bytes. */
+  /** Two requests that write one session at once would mix their bytes, whatever process they have come to. */
   async #exclusively<T>(key: UploadKey, work: (upload: UploadRecord) => Promise<T>): Promise<T> {
     const { id } = key;
     await this.#find(key);
     await this.#endOfTurn(id);
-    if (this.#turns.has(id)) {
-      throw new OciError('BLOB_UPLOAD_INVALID', 'another request is writing to this upload', { status: 409 });
-    }
-    return this.#inTurn(id, async () => work(await this.#find(key)));
+    if (this.#turns.has(id)) throw busy();
+    return this.#inTurn(id, async (turn) => work(await this.#hold(key, turn)));
   }
 
-  async #inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
+  async #hold(key: UploadKey, turn: UploadTurn): Promise<UploadRecord> {
+    const patience = patienceFrom(performance.now());
+    for (;;) {
+      const upload = await this.#uploads.holdUpload(key.id, turn);
+      if (upload !== 'held') return ofCaller(key, upload);
+      if (!patience()) throw busy();
+      await sleep(turnPollMs);
+    }
+  }
+
+  async #inTurn<T>(id: string, work: (turn: UploadTurn) => Promise<T>): Promise<T> {
+    const holder = randomBytes(12).toString('hex');
+    const until = () => new Date(this.#now().getTime() + turnMs);
     let end: () => void = () => undefined;
     const over = new Promise<void>((resolve) => {
       end = resolve;
     });
-    this.#turns.set(id, { isReceiving: true, over });
+    this.#turns.set(id, { holder, isReceiving: true, over });
+    // Should it fail, somebody else may take the turn, and what was received here does not count.
+    const renewal = setInterval(() => {
+      void this.#uploads.holdUpload(id, { holder, until: until() }).catch(() => undefined);
+    }, turnRenewalMs);
+    renewal.unref();
     try {
-      return await work();
+      return await work({ holder, until: until() });
+    } catch (error) {
+      // Mostly it was given back with the progress, or with the session.
+      await this.#uploads.releaseUpload(id, holder).catch(() => undefined);
+      throw error;
     } finally {
+      clearInterval(renewal);
       this.#turns.delete(id);
       end();
     }
@@ -210,21 +254,27 @@ export class UploadService {
     if (turn?.isReceiving === false) await turn.over;
   }
 
-  /** Appends a body; `problem` is what the client did wrong, to be thrown once the progress is recorded. */
   async #receive(
     upload: UploadRecord,
     body: UploadBody,
     algorithm: DigestAlgorithm,
-  ): Promise<{ readonly moved: UploadRecord; readonly problem: OciError | undefined }> {
+    isLast: boolean,
+  ): Promise<Received> {
     const expectedBytes = checkRange(upload, body);
-    const hash = await this.#hash(upload, algorithm);
+    // Who says where a chunk belongs has more of them.
+    const isSaved = this.#savesHashes && body.range !== undefined && !isLast;
+    const { hash, state } = await this.#hash(upload, algorithm, isSaved);
     // Whatever goes wrong below, the hash may have seen bytes that do not count.
     this.#hashes.delete(upload.id);
+    const checkpoints = new Checkpoints(hash);
     let appended;
     try {
-      appended = await this.#store.append(upload.id, body.source, {
-        offset: upload.size,
+      appended = await this.#store.append({ ...upload, state }, body.source, {
         observer: hash,
+        isLast,
+        onCheckpoint: (bytes) => {
+          checkpoints.add(bytes);
+        },
         ...(expectedBytes !== undefined && { maxBytes: expectedBytes }),
         ...(body.onWritten !== undefined && { onWritten: body.onWritten }),
       });
@@ -235,36 +285,63 @@ export class UploadService {
       this.#turns.get(upload.id)!.isReceiving = false;
     }
     const size = upload.size + appended.appendedBytes;
-    this.#hashes.set(upload.id, { hash, algorithm, size });
-    const moved = { ...upload, algorithm, size, digestSoFar: digestOfHash(hash, algorithm) };
+    const snapshot = appended.failure === undefined ? hash.snapshot() : checkpoints.at(appended.appendedBytes);
+    this.#hashes.set(upload.id, {
+      hash: appended.failure === undefined ? hash : await snapshot.resume(),
+      size,
+    });
+    const { digest: digestSoFar, state: hashState } = snapshot;
+    const moved = { ...upload, algorithm, size, digestSoFar, state: appended.state, hashState };
     return { moved, problem: bodyProblem(appended, expectedBytes) };
   }
 
   async #record(upload: UploadRecord, moved: UploadRecord): Promise<void> {
     await this.#store.sync(upload.id);
-    if (await this.#uploads.recordProgress(moved, upload.size)) return;
+    const { holder } = this.#turns.get(upload.id)!;
+    if (await this.#uploads.recordProgress(moved, upload.size, holder)) return;
+    this.#hashes.delete(upload.id);
     throw new OciError('BLOB_UPLOAD_UNKNOWN', { session: upload.id });
   }
 
-  async #hash(upload: UploadRecord, algorithm: DigestAlgorithm): Promise<Hash> {
-    const running = this.#hashes.get(upload.id);
-    if (running?.size === upload.size && running.algorithm === algorithm) return running.hash;
-    const hash = createHash(algorithm);
-    if (upload.size === 0) return hash;
-    const bytes = await this.#store.openUpload(upload.id, upload.size);
+  /** The hash of what an upload has, and the state it has after that. */
+  async #hash(
+    upload: UploadRecord,
+    algorithm: DigestAlgorithm,
+    isSaved: boolean,
+  ): Promise<{ readonly hash: RunningHash; readonly state: string | undefined }> {
+    const { id, size, state, hashState } = upload;
+    const running = this.#hashes.get(id);
+    if (running?.size === size && running.hash.algorithm === algorithm) return { hash: running.hash, state };
+    if (size === 0) return { hash: await startHash(algorithm, isSaved), state };
+    if (hashState !== undefined && upload.algorithm === algorithm) {
+      return { hash: await resumeHash(algorithm, hashState), state };
+    }
+    const hash = await startHash(algorithm, isSaved);
     try {
-      if (bytes === undefined) throw new Error('the upload has no bytes');
-      await bytes.copyTo(hash);
+      const opened = await this.#store.openUpload(upload);
+      if (opened === undefined) throw new Error('the upload has no bytes');
+      const sink = new Writable({
+        highWaterMark: 1024 * 1024,
+        write: (bytes: Buffer, _encoding, done) => {
+          hash.update(bytes);
+          done();
+        },
+      });
+      await opened.bytes.copyTo(sink);
+      return { hash, state: opened.state };
     } catch (error) {
       throw bytesLost(error);
     }
-    return hash;
   }
 
   /** The row has the digest of the session's own algorithm; another one takes a second reading. */
-  async #digest(upload: UploadRecord, algorithm: DigestAlgorithm): Promise<Digest> {
-    if (upload.algorithm === algorithm) return upload.digestSoFar;
-    return digestOfHash(await this.#hash(upload, algorithm), algorithm);
+  async #digest(
+    upload: UploadRecord,
+    algorithm: DigestAlgorithm,
+  ): Promise<{ readonly actual: Digest; readonly state: string | undefined }> {
+    if (upload.algorithm === algorithm) return { actual: upload.digestSoFar, state: upload.state };
+    const { hash, state } = await this.#hash(upload, algorithm, false);
+    return { actual: hash.snapshot().digest, state };
   }
 
   async #commit(upload: UploadRecord, digest: Digest): Promise<void> {
@@ -274,7 +351,7 @@ export class UploadService {
       await this.#discard(upload.id);
       return;
     }
-    const location = await this.#store.finish(upload.id, upload.size);
+    const location = await this.#store.finish(upload);
     if (location === undefined) throw bytesLost();
     if (known !== undefined) {
       // The row was there and its bytes were not: these heal it.
@@ -292,10 +369,56 @@ export class UploadService {
    */
   async #discard(id: string): Promise<void> {
     this.#hashes.delete(id);
-    await this.#uploads.endUpload(id);
-    await this.#store.discardUpload(id);
+    const upload = await this.#uploads.endUpload(id);
+    await this.#store.discardUpload({ id, state: upload?.state });
     await this.#uploads.removeUpload(id);
   }
+}
+
+/** What a hash had seen wherever an append may turn out to end. */
+class Checkpoints {
+  readonly #hash: RunningHash;
+  readonly #snapshots = new Map<number, HashSnapshot>();
+
+  constructor(hash: RunningHash) {
+    this.#hash = hash;
+    this.add(0);
+  }
+
+  /** A store has few parts on their way at once. */
+  add(bytes: number): void {
+    this.#snapshots.set(bytes, this.#hash.snapshot());
+    if (this.#snapshots.size > keptCheckpoints) this.#snapshots.delete(this.#snapshots.keys().next().value!);
+  }
+
+  at(bytes: number): HashSnapshot {
+    const snapshot = this.#snapshots.get(bytes);
+    if (snapshot === undefined) throw new Error(`nothing is known of the hash after ${bytes} bytes`);
+    return snapshot;
+  }
+}
+
+const keptCheckpoints = 16;
+
+function isId(text: string): boolean {
+  return /^[0-9a-f]{40}$/.test(text);
+}
+
+/** Somebody else's session is not told from one that does not exist. @throws {OciError} BLOB_UPLOAD_UNKNOWN */
+function ofCaller({ repository, id, principal }: UploadKey, upload: UploadRecord | undefined): UploadRecord {
+  if (upload?.repository !== repository || upload.principal !== principal) {
+    throw new OciError('BLOB_UPLOAD_UNKNOWN', { session: id.slice(0, 100) });
+  }
+  return upload;
+}
+
+function busy(): OciError {
+  return new OciError('BLOB_UPLOAD_INVALID', 'another request is writing to this upload', { status: 409 });
+}
+
+/** @returns whether there is still time to wait */
+function patienceFrom(start: number): () => boolean {
+  return () => performance.now() - start < turnPatienceMs;
 }
 
 /** The session's row knows of bytes that are not there any more. */
@@ -321,9 +444,17 @@ function checkRange(upload: UploadRecord, { range, length }: UploadBody): number
 }
 
 function bodyProblem(
-  { appendedBytes, interrupted }: { readonly appendedBytes: number; readonly interrupted: Error | undefined },
+  { appendedBytes, interrupted, failure }: AppendResult,
   expectedBytes: number | undefined,
 ): OciError | undefined {
+  if (failure !== undefined) {
+    const reason = 'the storage did not take all bytes; go on from where this upload stands';
+    return new OciError('BLOB_UPLOAD_INVALID', reason, {
+      status: 503,
+      headers: { 'Retry-After': '5' },
+      cause: failure,
+    });
+  }
   if (interrupted !== undefined) {
     return new OciError('BLOB_UPLOAD_INVALID', 'the body broke off before its end', { cause: interrupted });
   }

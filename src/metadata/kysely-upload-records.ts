@@ -1,6 +1,7 @@
-import type { Database } from './schema.js';
+import type { Selectable } from 'kysely';
+import type { Database, UploadTable } from './schema.js';
+import type { UploadRecord, UploadRecords, UploadTurn } from './upload-records.js';
 import { withoutSync } from './without-sync.js';
-import type { UploadRecord, UploadRecords } from './upload-records.js';
 
 /** When a session was last touched that nobody may go on with. */
 export const ended = 0;
@@ -15,40 +16,85 @@ export class KyselyUploadRecords implements UploadRecords {
     this.#now = now;
   }
 
-  async addUpload({ digestSoFar, ...upload }: UploadRecord): Promise<void> {
+  async addUpload({ id, repository, principal, ...upload }: UploadRecord, turn?: UploadTurn): Promise<void> {
     const at = this.#now().getTime();
-    const row = { ...upload, digest_so_far: digestSoFar, started_at: at, updated_at: at };
+    const row = {
+      ...{ id, repository, principal, ...progressColumns(upload) },
+      ...{ started_at: at, updated_at: at },
+      ...turnColumns(turn),
+    };
     // Nothing was received yet that could be lost with the session, and the first progress syncs it as well.
     await withoutSync(this.#db, (db) => db.insertInto('upload').values(row).execute());
   }
 
-  findUpload(id: string): Promise<UploadRecord | undefined> {
-    return this.#db
+  async findUpload(id: string): Promise<UploadRecord | undefined> {
+    const row = await this.#db
       .selectFrom('upload')
-      .select(['id', 'repository', 'principal', 'algorithm', 'size', 'digest_so_far as digestSoFar'])
+      .selectAll()
       .where('id', '=', id)
       .where('updated_at', '>', ended)
       .executeTakeFirst();
+    return row && toUpload(row);
   }
 
-  async recordProgress(upload: UploadRecord, previousSize: number): Promise<boolean> {
+  async holdUpload(id: string, turn: UploadTurn): Promise<UploadRecord | 'held' | undefined> {
+    // Should the machine fail, nobody has a turn any more.
+    const row = await withoutSync(this.#db, (db) =>
+      db
+        .updateTable('upload')
+        .set(turnColumns(turn))
+        .where('id', '=', id)
+        .where('updated_at', '>', ended)
+        .where((each) =>
+          each.or([
+            each('holder', 'is', null),
+            each('holder', '=', turn.holder),
+            each('held_until', '<=', this.#now().getTime()),
+          ]),
+        )
+        .returningAll()
+        .executeTakeFirst(),
+    );
+    if (row !== undefined) return toUpload(row);
+    return (await this.findUpload(id)) && 'held';
+  }
+
+  async releaseUpload(id: string, holder: string): Promise<void> {
+    await withoutSync(this.#db, (db) =>
+      db.updateTable('upload').set(turnColumns(undefined)).where('id', '=', id).where('holder', '=', holder).execute(),
+    );
+  }
+
+  async isHeld(id: string): Promise<boolean> {
+    const row = await this.#db
+      .selectFrom('upload')
+      .select('id')
+      .where('id', '=', id)
+      .where('held_until', '>', this.#now().getTime())
+      .executeTakeFirst();
+    return row !== undefined;
+  }
+
+  async recordProgress(upload: UploadRecord, previousSize: number, holder: string): Promise<boolean> {
     const { numUpdatedRows } = await this.#db
       .updateTable('upload')
-      .set({
-        algorithm: upload.algorithm,
-        size: upload.size,
-        digest_so_far: upload.digestSoFar,
-        updated_at: this.#now().getTime(),
-      })
+      .set({ ...progressColumns(upload), ...turnColumns(undefined), updated_at: this.#now().getTime() })
       .where('id', '=', upload.id)
       .where('size', '=', previousSize)
+      .where('holder', '=', holder)
       .where('updated_at', '>', ended)
       .executeTakeFirst();
     return numUpdatedRows > 0n;
   }
 
-  async endUpload(id: string): Promise<void> {
-    await this.#db.updateTable('upload').set({ updated_at: ended }).where('id', '=', id).execute();
+  async endUpload(id: string): Promise<UploadRecord | undefined> {
+    const row = await this.#db
+      .updateTable('upload')
+      .set({ updated_at: ended, ...turnColumns(undefined) })
+      .where('id', '=', id)
+      .returningAll()
+      .executeTakeFirst();
+    return row && toUpload(row);
   }
 
   async removeUpload(id: string): Promise<void> {
@@ -56,10 +102,12 @@ export class KyselyUploadRecords implements UploadRecords {
   }
 
   async listStaleUploads(since: Date, limit: number): Promise<string[]> {
+    const now = this.#now().getTime();
     const rows = await this.#db
       .selectFrom('upload')
       .select('id')
       .where('updated_at', '<', since.getTime())
+      .where((each) => each.or([each('held_until', 'is', null), each('held_until', '<=', now)]))
       .orderBy('updated_at')
       .limit(limit)
       .execute();
@@ -73,4 +121,27 @@ export class KyselyUploadRecords implements UploadRecords {
       .executeTakeFirstOrThrow();
     return row.count;
   }
+}
+
+function progressColumns(upload: Omit<UploadRecord, 'id' | 'repository' | 'principal'>) {
+  return {
+    algorithm: upload.algorithm,
+    size: upload.size,
+    digest_so_far: upload.digestSoFar,
+    store_state: upload.state ?? null,
+    hash_state: upload.hashState ?? null,
+  };
+}
+
+function turnColumns(turn: UploadTurn | undefined) {
+  return { holder: turn?.holder ?? null, held_until: turn?.until.getTime() ?? null };
+}
+
+function toUpload(row: Selectable<UploadTable>): UploadRecord {
+  const { id, repository, principal, algorithm, size, digest_so_far: digestSoFar, store_state, hash_state } = row;
+  return {
+    ...{ id, repository, principal, algorithm, size, digestSoFar },
+    state: store_state ?? undefined,
+    hashState: hash_state ?? undefined,
+  };
 }

@@ -27,6 +27,7 @@ export interface Schema {
   upload: UploadTable;
   user: UserTable;
   refresh_token: RefreshTokenTable;
+  key: KeyTable;
   sequence: SequenceTable;
   object: ObjectTable;
   object_lookup: ObjectLookupTable;
@@ -199,7 +200,21 @@ export interface UploadTable {
   size: number;
   digest_so_far: Digest;
   started_at: number;
+  /** 0 for a session that has ended and whose bytes are still to go. */
   updated_at: number;
+  store_state: string | null;
+  hash_state: string | null;
+  holder: string | null;
+  held_until: number | null;
+}
+
+export interface KeyTable {
+  /** What it is for. */
+  purpose: string;
+  id: string;
+  /** Encrypted; what it is depends on the purpose. */
+  sealed: string;
+  created_at: number;
 }
 
 export interface UserTable {

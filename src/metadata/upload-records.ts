@@ -13,27 +13,48 @@ export interface UploadRecord {
   readonly size: number;
   /** Digest of those bytes. */
   readonly digestSoFar: Digest;
+  /** What the blob store wants to be told again with these bytes. */
+  readonly state: string | undefined;
+  /** Of the hash of those bytes, where somebody may have to go on with it who cannot read them. */
+  readonly hashState: string | undefined;
 }
 
-/** Upload sessions, shared by all processes. */
+/** The turn at a session: who has it may change it until its time is over. */
+export interface UploadTurn {
+  /** Random, of one request. */
+  readonly holder: string;
+  readonly until: Date;
+}
+
+/** Upload sessions, shared by all processes. One that has ended is found by `listStaleUploads` only. */
 export interface UploadRecords {
-  addUpload(upload: UploadRecord): Promise<void>;
+  /** @param turn of whoever goes on with it at once */
+  addUpload(upload: UploadRecord, turn?: UploadTurn): Promise<void>;
 
   findUpload(id: string): Promise<UploadRecord | undefined>;
 
-  /**
-   * Moves a session on from the size it had.
-   *
-   * @returns false when the session is gone or someone else has moved it meanwhile
-   */
-  recordProgress(upload: UploadRecord, previousSize: number): Promise<boolean>;
+  /** Takes the turn at a session, or prolongs it. @returns `held` when somebody else has it */
+  holdUpload(id: string, turn: UploadTurn): Promise<UploadRecord | 'held' | undefined>;
 
-  /** Ends a session for everyone but `listStaleUploads`, durably; its bytes may go then, and at last its row. */
-  endUpload(id: string): Promise<void>;
+  /** Gives the turn back. */
+  releaseUpload(id: string, holder: string): Promise<void>;
+
+  /** Whether somebody has the turn. */
+  isHeld(id: string): Promise<boolean>;
+
+  /**
+   * Moves a session on from the size it had, durably, and gives the turn back.
+   *
+   * @returns false when the session has ended, or somebody else has the turn or has moved it meanwhile
+   */
+  recordProgress(upload: UploadRecord, previousSize: number, holder: string): Promise<boolean>;
+
+  /** Ends a session, durably; its bytes may go then, and at last its row. @returns it, unless its row is gone */
+  endUpload(id: string): Promise<UploadRecord | undefined>;
 
   removeUpload(id: string): Promise<void>;
 
-  /** Ids of sessions not touched since, and of those that have ended. */
+  /** Ids of sessions not touched since and of those that have ended, when nobody has the turn. */
   listStaleUploads(since: Date, limit: number): Promise<string[]>;
 
   countUploads(): Promise<number>;

@@ -157,14 +157,14 @@ export class StorageBlobs {
     const id = randomBytes(20).toString('hex');
     const { principal, room, uploads } = this.#options;
     const algorithm = digestAlgorithm(digest);
-    const digestSoFar = digestOf('', algorithm);
-    await room.write(() => uploads.addUpload({ id, repository, principal, algorithm, size: 0, digestSoFar }));
+    const nothing = { size: 0, digestSoFar: digestOf('', algorithm), state: undefined, hashState: undefined };
+    await room.write(() => uploads.addUpload({ id, repository, principal, algorithm, ...nothing }));
     return id;
   }
 
   async #discard(id: string): Promise<void> {
     const { room, store, uploads } = this.#options;
-    await store.discardUpload(id);
+    await store.discardUpload({ id, state: undefined });
     await room.write(() => uploads.removeUpload(id));
   }
 

@@ -6,6 +6,7 @@ import { PassThrough, Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { FilesystemBlobStore } from '../../src/blobstore/filesystem.js';
 import { blobStoreContract } from '../contracts/blob-store.js';
+import { RememberedUploads } from '../support/remembered-uploads.js';
 
 let root: string;
 const opened: FilesystemBlobStore[] = [];
@@ -28,16 +29,18 @@ blobStoreContract('FilesystemBlobStore', () => openStore('contract'));
 
 describe('a folder of blobs', () => {
   let store: FilesystemBlobStore;
+  let uploads: RememberedUploads;
   let folder: string;
   beforeAll(async () => {
     folder = join(root, 'own');
     store = await openStore('own');
+    uploads = new RememberedUploads(store);
   });
 
   async function append(upload: string, bytes: Buffer) {
     const observer = createHash('sha256');
-    const result = await store.append(upload, Readable.from([bytes]), { offset: 0, observer });
-    await store.sync(upload);
+    const result = await uploads.append(upload, Readable.from([bytes]), { offset: 0, observer });
+    await uploads.sync(upload);
     return { ...result, sha256: observer.digest('hex') };
   }
 
@@ -54,7 +57,7 @@ describe('a folder of blobs', () => {
     const upload = randomBytes(20).toString('hex');
     await append(upload, Buffer.from('bytes'));
     expect(await readFile(join(folder, 'uploads', upload), 'utf8')).toBe('bytes');
-    expect(await store.finish(upload, 5)).toBe(`${upload.slice(0, 2)}/${upload}`);
+    expect(await uploads.finish(upload, 5)).toBe(`${upload.slice(0, 2)}/${upload}`);
     expect(await readFile(join(folder, 'blobs', upload.slice(0, 2), upload), 'utf8')).toBe('bytes');
     expect(await readdir(join(folder, 'uploads'))).not.toContain(upload);
   });
@@ -63,7 +66,7 @@ describe('a folder of blobs', () => {
     const upload = randomBytes(20).toString('hex');
     await append(upload, Buffer.from('bytes'));
     const before = await stat(join(folder, 'uploads', upload));
-    const after = await stat(join(folder, 'blobs', (await store.finish(upload, 5))!));
+    const after = await stat(join(folder, 'blobs', (await uploads.finish(upload, 5))!));
     expect(after.ino).toBe(before.ino);
   });
 
@@ -74,21 +77,21 @@ describe('a folder of blobs', () => {
     const upload = randomBytes(20).toString('hex');
     await append(upload, bytes);
     expect(await modeOf(join(folder, 'uploads', upload))).toBe(0o600);
-    expect(await modeOf(join(folder, 'blobs', (await store.finish(upload, bytes.length))!))).toBe(0o600);
+    expect(await modeOf(join(folder, 'blobs', (await uploads.finish(upload, bytes.length))!))).toBe(0o600);
   });
 
   test('holds in the file exactly what the observer hashed', async () => {
     const bytes = randomBytes(5 * 1024 * 1024 + 321);
     const upload = randomBytes(20).toString('hex');
     const { sha256 } = await append(upload, bytes);
-    const file = await readFile(join(folder, 'blobs', (await store.finish(upload, bytes.length))!));
+    const file = await readFile(join(folder, 'blobs', (await uploads.finish(upload, bytes.length))!));
     expect(createHash('sha256').update(file).digest('hex')).toBe(sha256);
   });
 
   test('is the same folder when it is opened again', async () => {
     const upload = randomBytes(20).toString('hex');
     await append(upload, Buffer.from('kept'));
-    const location = (await store.finish(upload, 4))!;
+    const location = (await uploads.finish(upload, 4))!;
     const again = await openStore('own');
     expect(await again.size(location)).toBe(4);
   });
@@ -106,17 +109,17 @@ describe('a folder of blobs', () => {
     await append(upload, Buffer.from('kept'));
     const refused = { offset: 4, observer: createHash('sha256'), maxBytes: 2 * 1024 * 1024 };
     const pieces = [randomBytes(2 * 1024 * 1024), Buffer.from('x')];
-    await expect(store.append(upload, Readable.from(pieces), refused)).rejects.toThrow(RangeError);
+    await expect(uploads.append(upload, Readable.from(pieces), refused)).rejects.toThrow(RangeError);
     expect(await readFile(join(folder, 'uploads', upload), 'utf8')).toBe('kept');
   });
 
   test.each([
-    { name: 'an append and its sync', end: (upload: string) => store.sync(upload) },
-    { name: 'an append and its finish', end: (upload: string) => store.finish(upload, 1) },
-    { name: 'an append and its discard', end: (upload: string) => store.discardUpload(upload) },
+    { name: 'an append and its sync', end: (upload: string) => uploads.sync(upload) },
+    { name: 'an append and its finish', end: (upload: string) => uploads.finish(upload, 1) },
+    { name: 'an append and its discard', end: (upload: string) => uploads.discardUpload(upload) },
   ])('keeps no file open after $name', async ({ end }) => {
     const upload = randomBytes(20).toString('hex');
-    await store.append(upload, Readable.from([Buffer.from('x')]), { offset: 0, observer: createHash('sha256') });
+    await uploads.append(upload, Readable.from([Buffer.from('x')]), { offset: 0, observer: createHash('sha256') });
     await end(upload);
     expect((await openFiles()).filter((path) => path.includes(upload))).toEqual([]);
   });
@@ -124,7 +127,7 @@ describe('a folder of blobs', () => {
   test('keeps no file open of what was read, cut short, refused or closed', async () => {
     const upload = randomBytes(20).toString('hex');
     await append(upload, Buffer.alloc(3_000_000));
-    const location = (await store.finish(upload, 3_000_000))!;
+    const location = (await uploads.finish(upload, 3_000_000))!;
     await (await store.open(location))!.copyTo(createHash('sha256'));
     const broken = new PassThrough();
     broken.destroy();
@@ -133,7 +136,7 @@ describe('a folder of blobs', () => {
       (await store.open(location, { start: 0, end: 9_000_000 }))!.copyTo(createHash('sha256')),
     ).rejects.toThrow();
     await (await store.open(location))!.close();
-    const refused = store.append(upload, Readable.from([Buffer.alloc(10)]), {
+    const refused = uploads.append(upload, Readable.from([Buffer.alloc(10)]), {
       offset: 0,
       observer: createHash('sha256'),
       maxBytes: 5,

@@ -3,17 +3,18 @@ import { PassThrough, Readable, Writable } from 'node:stream';
 import { expect, onTestFinished, test } from 'vitest';
 import { FilesystemBlobStore } from '../../src/blobstore/filesystem.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
+import { RememberedUploads } from '../support/remembered-uploads.js';
 
 const upload = 'ab'.repeat(20);
 
-async function openStore(): Promise<FilesystemBlobStore> {
+async function openStore(): Promise<RememberedUploads> {
   const store = await FilesystemBlobStore.open(await temporaryFolder());
   onTestFinished(() => store.close());
-  return store;
+  return new RememberedUploads(store);
 }
 
 /** A source that gives what it is told, and tells how much of it can be read. */
-function slowUpload(store: FilesystemBlobStore) {
+function slowUpload(uploads: RememberedUploads) {
   const source = new PassThrough();
   const told: number[] = [];
   let announce: () => void = () => undefined;
@@ -21,7 +22,7 @@ function slowUpload(store: FilesystemBlobStore) {
     told.push(bytes);
     announce();
   };
-  const appended = store.append(upload, source, { offset: 0, observer: createHash('sha256'), onWritten });
+  const appended = uploads.append(upload, source, { offset: 0, observer: createHash('sha256'), onWritten });
   const written = async (bytes: number): Promise<number> => {
     while ((told.at(-1) ?? 0) <= bytes) await new Promise<void>((resolve) => (announce = resolve));
     return told.at(-1)!;
@@ -41,11 +42,11 @@ function collector(): Writable & { readonly text: () => string } {
 }
 
 test('bytes of a source that rests can be read at once by who follows the upload', async () => {
-  const store = await openStore();
-  const { source, appended, written } = slowUpload(store);
+  const uploads = await openStore();
+  const { source, appended, written } = slowUpload(uploads);
   source.write('first');
   expect(await written(0)).toBe(5);
-  const following = (await store.followUpload(upload))!;
+  const following = (await uploads.followUpload(upload))!;
   const sink = collector();
   const copied = following.copyTo(sink, { start: 2, end: 9 }, written);
   await expect.poll(() => sink.text()).toBe('rst');
@@ -53,20 +54,20 @@ test('bytes of a source that rests can be read at once by who follows the upload
   await copied;
   expect(sink.text()).toBe('rst last');
   expect(await appended).toEqual({ appendedBytes: 10, interrupted: undefined });
-  await store.sync(upload);
+  await uploads.sync(upload);
   await following.close();
 });
 
 test('what is followed can be read on when the upload was finished, or discarded', async () => {
-  const store = await openStore();
-  const { source, appended } = slowUpload(store);
+  const uploads = await openStore();
+  const { source, appended } = slowUpload(uploads);
   source.end('all of it');
   await appended;
-  const followed = (await store.followUpload(upload))!;
-  await store.finish(upload, 9);
-  const late = (await store.followUpload(upload))!;
-  await store.discardUpload(upload);
-  expect(await store.followUpload(upload)).toBeUndefined();
+  const followed = (await uploads.followUpload(upload))!;
+  await uploads.finish(upload, 9);
+  const late = (await uploads.followUpload(upload))!;
+  await uploads.discardUpload(upload);
+  expect(await uploads.followUpload(upload)).toBeUndefined();
   for (const following of [followed, late]) {
     const sink = collector();
     await following.copyTo(sink, { start: 0, end: 8 }, () => Promise.resolve(9));
@@ -76,12 +77,12 @@ test('what is followed can be read on when the upload was finished, or discarded
 });
 
 test('who follows is told when there will be no more, and when their own sink breaks', async () => {
-  const store = await openStore();
-  const { source, appended } = slowUpload(store);
+  const uploads = await openStore();
+  const { source, appended } = slowUpload(uploads);
   source.end('short');
   await appended;
-  await store.sync(upload);
-  const following = (await store.followUpload(upload))!;
+  await uploads.sync(upload);
+  const following = (await uploads.followUpload(upload))!;
   const sink = collector();
   const grown = (bytes: number) => (bytes < 5 ? Promise.resolve(5) : Promise.reject(new Error('broke off')));
   await expect(following.copyTo(sink, { start: 0, end: 9 }, grown)).rejects.toThrow('broke off');
@@ -93,11 +94,11 @@ test('who follows is told when there will be no more, and when their own sink br
 });
 
 test('an upload without bytes cannot be followed', async () => {
-  const store = await openStore();
-  expect(await store.followUpload(upload)).toBeUndefined();
-  await store.append(upload, Readable.from([]), { offset: 0, observer: createHash('sha256') });
-  await store.sync(upload);
-  const empty = (await store.followUpload(upload))!;
+  const uploads = await openStore();
+  expect(await uploads.followUpload(upload)).toBeUndefined();
+  await uploads.append(upload, Readable.from([]), { offset: 0, observer: createHash('sha256') });
+  await uploads.sync(upload);
+  const empty = (await uploads.followUpload(upload))!;
   const sink = collector();
   await empty.copyTo(sink, { start: 0, end: -1 }, () => Promise.reject(new Error('not asked')));
   expect(sink.text()).toBe('');

@@ -5,6 +5,7 @@ import { Readable, Writable } from 'node:stream';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { AppendResult, BlobStore, ByteRange, StoredBytes } from '../../src/blobstore/blob-store.js';
+import { RememberedUploads } from '../support/remembered-uploads.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const MiB = 1024 * 1024;
@@ -17,20 +18,26 @@ const MiB = 1024 * 1024;
 export function blobStoreContract(name: string, createStore: () => Promise<BlobStore>): void {
   describe(`${name} is a blob store that`, () => {
     let store: BlobStore;
+    let uploads: RememberedUploads;
     beforeAll(async () => {
       store = await createStore();
+      uploads = new RememberedUploads(store);
     });
 
     /** As every append that resolved, it is followed by a sync. */
-    async function append(upload: string, source: Readable | string | Buffer, offset = 0): Promise<AppendResult> {
+    async function append(
+      upload: string,
+      source: Readable | string | Buffer,
+      offset = 0,
+    ): Promise<Omit<AppendResult, 'state'>> {
       const stream = source instanceof Readable ? source : Readable.from([Buffer.from(source)], { objectMode: false });
-      const result = await store.append(upload, stream, { offset, observer: createHash('sha256') });
-      await store.sync(upload);
+      const result = await uploads.append(upload, stream, { offset, observer: createHash('sha256') });
+      await uploads.sync(upload);
       return result;
     }
 
     async function finish(upload: string, size: number): Promise<string> {
-      const location = await store.finish(upload, size);
+      const location = await uploads.finish(upload, size);
       if (location === undefined) throw new Error(`the upload has fewer than ${size} bytes`);
       return location;
     }
@@ -58,7 +65,7 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
     }
 
     async function readUpload(upload: string, size: number): Promise<string | undefined> {
-      const bytes = await store.openUpload(upload, size);
+      const bytes = await uploads.openUpload(upload, size);
       return bytes && (await collect(bytes)).toString();
     }
 
@@ -125,10 +132,10 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
       test('does not finish with more bytes than it has', async () => {
         const upload = newUpload();
         await append(upload, 'few');
-        expect(await store.finish(upload, 10)).toBeUndefined();
-        expect(await store.finish(newUpload(), 1)).toBeUndefined();
-        await store.discardUpload(upload);
-        expect(await store.openUpload(upload, 1)).toBeUndefined();
+        expect(await uploads.finish(upload, 10)).toBeUndefined();
+        expect(await uploads.finish(newUpload(), 1)).toBeUndefined();
+        await uploads.discardUpload(upload);
+        expect(await uploads.openUpload(upload, 1)).toBeUndefined();
       });
 
       test('reads back what it has so far, up to the size that counts', async () => {
@@ -145,7 +152,7 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
       });
 
       test('has nothing to read back of an upload it does not know', async () => {
-        expect(await store.openUpload(newUpload(), 5)).toBeUndefined();
+        expect(await uploads.openUpload(newUpload(), 5)).toBeUndefined();
       });
 
       test('gives the same bytes again when it is finished twice, as after a crash before anybody remembered them', async () => {
@@ -214,7 +221,7 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
         const upload = newUpload();
         const path = await fileOf('discarded');
         const { location } = (await store.adopt(upload, path, mayShare))!;
-        await store.discardUpload(upload);
+        await uploads.discardUpload(upload);
         expect(await store.size(location)).toBeUndefined();
         expect(await readFile(path, 'utf8')).toBe('discarded');
       });
@@ -274,13 +281,13 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
         const seen: Buffer[] = [];
         const bytes = pseudoRandom(3 * MiB + 17);
         const source = breakingOff(inChunks(bytes, 100_000), new Error('gone'));
-        const { appendedBytes } = await store.append(upload, source, {
+        const { appendedBytes } = await uploads.append(upload, source, {
           offset: 0,
           observer: { update: (chunk) => seen.push(Buffer.from(chunk)) },
         });
         expect(Buffer.concat(seen).equals(bytes.subarray(0, appendedBytes))).toBe(true);
-        await store.sync(upload);
-        const kept = await collect((await store.openUpload(upload, appendedBytes))!);
+        await uploads.sync(upload);
+        const kept = await collect((await uploads.openUpload(upload, appendedBytes))!);
         expect(kept.equals(Buffer.concat(seen))).toBe(true);
       });
     });
@@ -288,7 +295,7 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
     describe('with a limit', () => {
       test('takes exactly as many bytes as that', async () => {
         const upload = newUpload();
-        const result = await store.append(upload, Readable.from([Buffer.from('abcde')]), {
+        const result = await uploads.append(upload, Readable.from([Buffer.from('abcde')]), {
           offset: 0,
           observer: createHash('sha256'),
           maxBytes: 5,
@@ -302,7 +309,7 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
         { name: 'in a later chunk', chunks: ['abc', 'de', 'f'] },
         { name: 'when nothing may come', chunks: ['a'], maxBytes: 0 },
       ])('rejects a source that has more, $name, with a RangeError', async ({ chunks, maxBytes = 5 }) => {
-        const appending = store.append(newUpload(), Readable.from(chunks.map((chunk) => Buffer.from(chunk))), {
+        const appending = uploads.append(newUpload(), Readable.from(chunks.map((chunk) => Buffer.from(chunk))), {
           offset: 0,
           observer: createHash('sha256'),
           maxBytes,
@@ -315,7 +322,7 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
         await append(upload, 'good ');
         const source = Readable.from(inChunks(Buffer.alloc(2 * MiB), 100_000));
         const options = { offset: 5, observer: createHash('sha256'), maxBytes: MiB + 1 };
-        await expect(store.append(upload, source, options)).rejects.toThrow(RangeError);
+        await expect(uploads.append(upload, source, options)).rejects.toThrow(RangeError);
         await append(upload, 'end', 5);
         expect((await read(await finish(upload, 8))).toString()).toBe('good end');
       });
@@ -323,7 +330,7 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
       test('stops reading a source that has more', async () => {
         const { source, produced } = endlessSource(1024 * MiB);
         const options = { offset: 0, observer: createHash('sha256'), maxBytes: 100_000 };
-        await expect(store.append(newUpload(), source, options)).rejects.toThrow(RangeError);
+        await expect(uploads.append(newUpload(), source, options)).rejects.toThrow(RangeError);
         expect(produced()).toBeLessThan(16 * MiB);
         // Not destroyed either: the client that sent it is to read the answer.
         expect(source.isPaused()).toBe(true);
@@ -345,7 +352,7 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
             const upload = newUpload();
             const hash = createHash('sha256');
             const chunks = bySizes(bytes, chunkSizes);
-            const result = await store.append(upload, Readable.from(chunks), { offset: 0, observer: hash });
+            const result = await uploads.append(upload, Readable.from(chunks), { offset: 0, observer: hash });
             expect(result).toEqual({ appendedBytes: total, interrupted: undefined });
             expect(hash.digest('hex')).toBe(sha256(bytes));
             const location = await finish(upload, total);
@@ -370,9 +377,9 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
               let offset = 0;
               for (const part of bySizes(bytes, appendSizes)) {
                 const source = Readable.from(inChunks(part, 50_001));
-                const { appendedBytes } = await store.append(upload, source, { offset, observer: hash });
+                const { appendedBytes } = await uploads.append(upload, source, { offset, observer: hash });
                 expect(appendedBytes).toBe(part.length);
-                await store.sync(upload);
+                await uploads.sync(upload);
                 offset += appendedBytes;
               }
               expect(hash.digest('hex')).toBe(sha256(bytes));
@@ -408,7 +415,7 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
         expect(mostInOneTurn).toBeLessThan(32 * MiB);
         expect(interrupted).toBeInstanceOf(Error);
         expect(appendedBytes).toBeLessThanOrEqual(produced());
-        await store.discardUpload(upload);
+        await uploads.discardUpload(upload);
       });
     });
 
@@ -531,30 +538,30 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
       test('discards an upload that was not finished', async () => {
         const upload = newUpload();
         await append(upload, 'never finished');
-        await store.discardUpload(upload);
-        expect(await store.openUpload(upload, 5)).toBeUndefined();
+        await uploads.discardUpload(upload);
+        expect(await uploads.openUpload(upload, 5)).toBeUndefined();
       });
 
       test('discards an upload that was finished, for when nobody remembers its location', async () => {
         const upload = newUpload();
         await append(upload, 'finished and forgotten');
         const location = await finish(upload, 22);
-        await store.discardUpload(upload);
+        await uploads.discardUpload(upload);
         expect(await store.size(location)).toBeUndefined();
         expect(await store.open(location)).toBeUndefined();
       });
 
       test('discards an upload that has no bytes, and one that was discarded', async () => {
         const upload = newUpload();
-        await expect(store.discardUpload(upload)).resolves.toBeUndefined();
-        await expect(store.discardUpload(upload)).resolves.toBeUndefined();
+        await expect(uploads.discardUpload(upload)).resolves.toBeUndefined();
+        await expect(uploads.discardUpload(upload)).resolves.toBeUndefined();
       });
 
       test('keeps other uploads when it discards one', async () => {
         const [gone, kept] = [newUpload(), newUpload()];
         await append(gone, 'gone');
         await append(kept, 'kept');
-        await store.discardUpload(gone);
+        await uploads.discardUpload(gone);
         expect((await read(await finish(kept, 4))).toString()).toBe('kept');
       });
     });
@@ -580,7 +587,7 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
       const [unfinished, finished, discarded] = [newUpload(), newUpload(), newUpload()];
       for (const upload of [unfinished, finished, discarded]) await append(upload, 'bytes');
       await finish(finished, 5);
-      await store.discardUpload(discarded);
+      await uploads.discardUpload(discarded);
       const listed: string[] = [];
       for await (const upload of store.listUploads()) listed.push(upload);
       expect(listed).toContain(unfinished);

@@ -362,7 +362,14 @@ export function repositoryStoreContract(name: string, openDatabase: () => Promis
 
       test('let upload sessions expire at once, also those of repositories that never came to be', async () => {
         const uploads = new KyselyUploadRecords(db, () => now);
-        const session = { principal: 'ada', algorithm: 'sha256', size: 0, digestSoFar: digestOf('') } as const;
+        const session = {
+          principal: 'ada',
+          algorithm: 'sha256',
+          size: 0,
+          digestSoFar: digestOf(''),
+          state: undefined,
+          hashState: undefined,
+        } as const;
         await uploads.addUpload({ id: 'ours', repository: app, ...session });
         await uploads.addUpload({ id: 'theirs', repository: elsewhere, ...session });
         await removeAll(100);

@@ -29,6 +29,18 @@ export function uploadRecordsContract(name: string, openDatabase: () => Promise<
       algorithm: 'sha256',
       size: 0,
       digestSoFar: digestOf(''),
+      state: undefined,
+      hashState: undefined,
+    };
+
+    const turn = (holder: string, seconds = 10) => ({ holder, until: new Date(now.getTime() + seconds * 1000) });
+    /** As whoever has taken the turn. */
+    const record = async (moved: UploadRecord, previousSize: number): Promise<boolean> => {
+      const holder = `mover to ${moved.size}`;
+      return (
+        (await uploads.holdUpload(moved.id, turn(holder))) !== undefined &&
+        uploads.recordProgress(moved, previousSize, holder)
+      );
     };
 
     test('are found by their id, as they were added', async () => {
@@ -49,27 +61,29 @@ export function uploadRecordsContract(name: string, openDatabase: () => Promise<
         algorithm: 'sha512',
         size: 6 * 1024 ** 3,
         digestSoFar: digestOf('many bytes', 'sha512'),
+        state: 'what the store said',
+        hashState: 'as far as it has come',
       };
       await uploads.addUpload(upload);
-      expect(await uploads.recordProgress(moved, 0)).toBe(true);
+      expect(await record(moved, 0)).toBe(true);
       expect(await uploads.findUpload(upload.id)).toEqual(moved);
     });
 
     test('stay when they moved on meanwhile', async () => {
       await uploads.addUpload(upload);
-      await uploads.recordProgress({ ...upload, size: 10 }, 0);
-      expect(await uploads.recordProgress({ ...upload, size: 7 }, 0)).toBe(false);
+      await record({ ...upload, size: 10 }, 0);
+      expect(await record({ ...upload, size: 7 }, 0)).toBe(false);
       expect(await uploads.findUpload(upload.id)).toMatchObject({ size: 10 });
     });
 
     test('let one of two that move them at once win', async () => {
       await uploads.addUpload(upload);
-      const won = await Promise.all([7, 9].map((size) => uploads.recordProgress({ ...upload, size }, 0)));
+      const won = await Promise.all([7, 9].map((size) => record({ ...upload, size }, 0)));
       expect(won.sort()).toEqual([false, true]);
     });
 
     test('do not move on when they are gone', async () => {
-      expect(await uploads.recordProgress({ ...upload, size: 7 }, 0)).toBe(false);
+      expect(await record({ ...upload, size: 7 }, 0)).toBe(false);
       expect(await uploads.findUpload(upload.id)).toBeUndefined();
     });
 
@@ -77,7 +91,7 @@ export function uploadRecordsContract(name: string, openDatabase: () => Promise<
       await uploads.addUpload(upload);
       await uploads.endUpload(upload.id);
       expect(await uploads.findUpload(upload.id)).toBeUndefined();
-      expect(await uploads.recordProgress({ ...upload, size: 7 }, 0)).toBe(false);
+      expect(await record({ ...upload, size: 7 }, 0)).toBe(false);
       expect(await uploads.listStaleUploads(new Date('2025-01-01T00:00:00Z'), 10)).toEqual([upload.id]);
     });
 
@@ -104,10 +118,71 @@ export function uploadRecordsContract(name: string, openDatabase: () => Promise<
       expect(await uploads.listStaleUploads(new Date(Date.UTC(2026, 0, 1, 0, 1)), 10)).toEqual([]);
     });
 
+    describe('give turns, which', () => {
+      beforeEach(() => uploads.addUpload(upload));
+
+      test('one has at a time', async () => {
+        expect(await uploads.isHeld(upload.id)).toBe(false);
+        const taken = await Promise.all(['a', 'b', 'c'].map((name) => uploads.holdUpload(upload.id, turn(name))));
+        expect(taken.filter((each) => each === 'held')).toHaveLength(2);
+        expect(taken).toContainEqual(upload);
+        expect(await uploads.isHeld(upload.id)).toBe(true);
+      });
+
+      test('are prolonged by who has them', async () => {
+        await uploads.holdUpload(upload.id, turn('a', 10));
+        await uploads.holdUpload(upload.id, turn('a', 20));
+        now = new Date(now.getTime() + 15_000);
+        expect(await uploads.holdUpload(upload.id, turn('b'))).toBe('held');
+      });
+
+      test('are given back', async () => {
+        await uploads.holdUpload(upload.id, turn('a'));
+        await uploads.releaseUpload(upload.id, 'b');
+        expect(await uploads.holdUpload(upload.id, turn('b'))).toBe('held');
+        await uploads.releaseUpload(upload.id, 'a');
+        expect(await uploads.holdUpload(upload.id, turn('b'))).toEqual(upload);
+      });
+
+      test('are given back with progress', async () => {
+        await uploads.holdUpload(upload.id, turn('a'));
+        expect(await uploads.recordProgress({ ...upload, size: 7 }, 0, 'a')).toBe(true);
+        expect(await uploads.isHeld(upload.id)).toBe(false);
+      });
+
+      test('are lost after their time, and with them the right to move the session', async () => {
+        await uploads.holdUpload(upload.id, turn('a'));
+        now = new Date(now.getTime() + 10_000);
+        expect(await uploads.isHeld(upload.id)).toBe(false);
+        expect(await uploads.holdUpload(upload.id, turn('b'))).toEqual(upload);
+        expect(await uploads.recordProgress({ ...upload, size: 7 }, 0, 'a')).toBe(false);
+        expect(await uploads.recordProgress({ ...upload, size: 9 }, 0, 'b')).toBe(true);
+      });
+
+      test('come with a session that is gone on with at once', async () => {
+        await uploads.addUpload({ ...upload, id: 'another' }, turn('a'));
+        expect(await uploads.holdUpload('another', turn('b'))).toBe('held');
+      });
+
+      test('nobody has of a session that is not there, or has ended', async () => {
+        expect(await uploads.holdUpload('unknown', turn('a'))).toBeUndefined();
+        await uploads.endUpload(upload.id);
+        expect(await uploads.holdUpload(upload.id, turn('a'))).toBeUndefined();
+      });
+
+      test('keep a session from being stale', async () => {
+        await uploads.holdUpload(upload.id, turn('a'));
+        const later = new Date(now.getTime() + 1);
+        expect(await uploads.listStaleUploads(later, 10)).toEqual([]);
+        now = new Date(now.getTime() + 10_000);
+        expect(await uploads.listStaleUploads(later, 10)).toEqual([upload.id]);
+      });
+    });
+
     test('are touched by progress, also by progress of no bytes', async () => {
       await uploads.addUpload(upload);
       now = new Date(now.getTime() + 60_000);
-      await uploads.recordProgress(upload, 0);
+      await record(upload, 0);
       expect(await uploads.listStaleUploads(now, 10)).toEqual([]);
       expect(await uploads.listStaleUploads(new Date(now.getTime() + 1), 10)).toEqual([upload.id]);
     });
