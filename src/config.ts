@@ -50,6 +50,14 @@ const publicUrl = z
   }, 'expected http(s)://host[:port] without a path')
   .transform((text) => new URL(text).origin);
 
+const httpUrl = z
+  .string()
+  .refine((text) => URL.canParse(text) && /^https?:$/.test(new URL(text).protocol), 'expected an http(s) URL');
+
+const addressRange = z.union([z.cidrv4(), z.cidrv6(), z.ipv4(), z.ipv6()], {
+  error: 'expected an address or a range of addresses, such as 10.0.0.0/8',
+});
+
 const registryRule = 'expected host or host:port, such as quay.io, *.example.org or r.example.org:5000';
 const registryName = z.string().regex(/^[A-Za-z0-9.*?-]{1,253}(:[0-9*?]{1,5})?$/, registryRule);
 const allowedRegistry = z.union(
@@ -107,10 +115,7 @@ const schema = z.strictObject({
     .regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, 'expected a DNS label: up to 63 characters a-z, 0-9 and -')
     .default('library')
     .describe('the project of a repository name without one: app is library/app'),
-  workers: z
-    .literal(1, 'expected 1: one process is all that this version runs')
-    .default(1)
-    .describe('processes sharing the listener'),
+  workers: z.int().min(1).max(256).default(1).describe('processes sharing the listener'),
   logLevel: z
     .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
     .default('info')
@@ -205,22 +210,76 @@ const schema = z.strictObject({
   database: z
     .strictObject({
       url: z
-        .literal(
-          'sqlite',
-          'expected to be absent or "sqlite": the SQLite file in dataDir is the one database of this version',
+        .string()
+        .refine(
+          (text) => text === 'sqlite' || /^postgres(ql)?:\/\/[^/]/.test(text),
+          'expected "sqlite" or postgres://user:password@host:port/name',
         )
         .default('sqlite')
-        .describe('a SQLite file in dataDir'),
+        .describe('"sqlite" (a file in dataDir), or postgres://user:password@host:port/name for replicas'),
+      poolSize: z.int().min(2).max(1000).default(10).describe('connections of each process to PostgreSQL at most'),
+      connectTimeoutSeconds: timerSeconds
+        .default(10)
+        .describe('how long requests wait for PostgreSQL while it cannot be reached'),
+      statementTimeoutSeconds: timerSeconds.default(30).describe('after this long PostgreSQL gives a statement up'),
     })
     .prefault({}),
   blobstore: z
     .strictObject({
-      kind: z
-        .literal('disk', 'expected "disk": the one blob store of this version')
-        .default('disk')
-        .describe('where bytes are: disk'),
+      kind: z.enum(['disk', 's3']).default('disk').describe('where new bytes go: disk (dataDir), or s3'),
+      s3: z
+        .strictObject({
+          bucket: z
+            .string()
+            .min(3)
+            .optional()
+            .describe('bucket of an S3 store; bytes in it are read whatever the kind'),
+          endpoint: httpUrl.optional().describe('URL of a store that is not of AWS, such as http://minio:9000'),
+          region: z.string().min(1).default('us-east-1').describe('region of the bucket'),
+          prefix: z
+            .string()
+            .regex(/^([\w.-]+(\/[\w.-]+)*)?$/, 'expected names with / between them')
+            .default('')
+            .describe('put before the name of every object'),
+          pathStyle: flag
+            .optional()
+            .describe('bucket in the path instead of the host name (true with an endpoint, false without)'),
+          accessKeyId: z
+            .string()
+            .min(1)
+            .optional()
+            .describe('of the account (from the environment, files or metadata service as with every AWS tool)'),
+          secretAccessKey: z.string().min(1).optional().describe('of the account'),
+          caFile: z.string().min(1).optional().describe('PEM certificates by which the endpoint is known'),
+          encryption: z
+            .enum(['AES256', 'aws:kms'])
+            .optional()
+            .describe('encryption asked of the store: AES256 or aws:kms (that of the bucket)'),
+          kmsKeyId: z.string().min(1).optional().describe('key of aws:kms (that of the account)'),
+          bufferBytes: z
+            .int()
+            .min(0)
+            .default(64 * 1024 * 1024)
+            .describe('memory that uploads of a process share beside the 5 MiB each of them may have'),
+          redirect: flag.default(false).describe('whether blobs are read at the store itself, by a URL that expires'),
+          redirectExpireSeconds: z.int().min(1).max(604_800).default(1200).describe('how long such a URL is good for'),
+          redirectExclude: z
+            .array(addressRange)
+            .default([])
+            .describe('addresses of clients that are never sent there, such as 10.0.0.0/8'),
+        })
+        .prefault({})
+        .refine((s3) => (s3.accessKeyId === undefined) === (s3.secretAccessKey === undefined), {
+          error: 'accessKeyId and secretAccessKey go together',
+        })
+        .refine((s3) => s3.kmsKeyId === undefined || s3.encryption === 'aws:kms', {
+          error: 'kmsKeyId needs encryption aws:kms',
+        }),
     })
-    .prefault({}),
+    .prefault({})
+    .refine((blobstore) => blobstore.kind !== 's3' || blobstore.s3.bucket !== undefined, {
+      error: 'kind "s3" needs blobstore.s3.bucket',
+    }),
   policy: z
     .strictObject({
       sparse: z
@@ -487,7 +546,8 @@ function describeIssue(issue: z.core.$ZodIssue, input: unknown): string[] {
 
 /** Values that nobody should read in a log. */
 function isSecret(path: string, value: unknown): boolean {
-  if (['admin', 'secrets'].includes(path.split('.')[0]!) || path === 'oidc.clientSecret') return true;
+  if (['admin', 'secrets'].includes(path.split('.')[0]!)) return true;
+  if (['oidc.clientSecret', 'database.url', 'blobstore.s3', 'blobstore.s3.secretAccessKey'].includes(path)) return true;
   if (/^upstreams\.https?Proxy$/.test(path)) return true;
   if (!path.startsWith('upstreams.registries')) return false;
   return typeof value === 'object' || path === 'upstreams.registries' || path.endsWith('.password');

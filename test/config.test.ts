@@ -93,8 +93,18 @@ describe('every setting', () => {
       },
       audit: { retentionDays: 90 },
       tls: { mode: 'auto' },
-      database: { url: 'sqlite' },
-      blobstore: { kind: 'disk' },
+      database: { url: 'sqlite', poolSize: 10, connectTimeoutSeconds: 10, statementTimeoutSeconds: 30 },
+      blobstore: {
+        kind: 'disk',
+        s3: {
+          region: 'us-east-1',
+          prefix: '',
+          bufferBytes: 64 * 1024 * 1024,
+          redirect: false,
+          redirectExpireSeconds: 1200,
+          redirectExclude: [],
+        },
+      },
       policy: { sparse: [] },
       imports: { automatic: true, intervalSeconds: 900, minIntervalSeconds: 60, maxTagsPerRepository: 50 },
       upstreams: { allowPrivate: [], timeoutSeconds: 30, registries: [] },
@@ -349,13 +359,39 @@ describe('a value', () => {
       text: 'a/b',
       problem: 'defaultProject: "a/b" is not valid: expected a DNS label',
     },
-    { variable: 'WEIR_WORKERS', text: '2', problem: 'workers: 2 is not valid: expected 1: one process' },
+    { variable: 'WEIR_WORKERS', text: '0', problem: 'workers: 0 is not valid: ' },
     {
       variable: 'WEIR_DATABASE_URL',
       text: 'mysql:',
-      problem: 'database.url: "mysql:" is not valid: expected to be absent or "sqlite"',
+      problem: 'database.url: (hidden) is not valid: expected "sqlite" or postgres://user:password@host:port/name',
     },
-    { variable: 'WEIR_BLOBSTORE_KIND', text: 's3', problem: 'blobstore.kind: "s3" is not valid: expected "disk"' },
+    { variable: 'WEIR_BLOBSTORE_KIND', text: 'tape', problem: 'blobstore.kind: "tape" is not valid: ' },
+    {
+      variable: 'WEIR_BLOBSTORE_KIND',
+      text: 's3',
+      problem: 'blobstore: {"kind":"s3"} is not valid: kind "s3" needs blobstore.s3.bucket',
+    },
+    {
+      variable: 'WEIR_BLOBSTORE_S3_ENDPOINT',
+      text: 'minio:9000',
+      problem: 'blobstore.s3.endpoint: "minio:9000" is not valid: expected an http(s) URL',
+    },
+    {
+      variable: 'WEIR_BLOBSTORE_S3_ACCESS_KEY_ID',
+      text: 'AKIA',
+      problem: 'blobstore.s3: (hidden) is not valid: accessKeyId and secretAccessKey go together',
+    },
+    {
+      variable: 'WEIR_BLOBSTORE_S3_REDIRECT_EXCLUDE',
+      text: '10.0.0.0/8,10.0.0.0/33',
+      problem:
+        'blobstore.s3.redirectExclude.1: "10.0.0.0/33" is not valid: expected an address or a range of addresses',
+    },
+    {
+      variable: 'WEIR_BLOBSTORE_S3_PREFIX',
+      text: '/a',
+      problem: 'blobstore.s3.prefix: "/a" is not valid: expected names with / between them',
+    },
     { variable: 'WEIR_TLS_MODE', text: 'on', problem: 'tls.mode: "on" is not valid: ' },
     {
       variable: 'WEIR_TLS_MODE',
@@ -497,7 +533,7 @@ describe('a secret', () => {
     {
       name: 'in the URL of a database',
       yaml: '',
-      environment: { WEIR_DATABASE_URL: `postgres://weir:${secret}@db/weir` },
+      environment: { WEIR_DATABASE_URL: `mysql://weir:${secret}@db/weir` },
     },
     { name: 'in a public URL', yaml: '', environment: { WEIR_PUBLIC_URL: `https://weir:${secret}@r.example.org` } },
     { name: 'in a file that is no YAML', yaml: `admin: { password: ${secret}\nlisten: x: y` },

@@ -178,4 +178,7 @@ export interface BlobStore {
 
   /** Rejects when the store cannot take or give bytes. */
   check(): Promise<void>;
+
+  /** Closes what is kept open. */
+  close(): Promise<void>;
 }

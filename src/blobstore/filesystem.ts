@@ -198,7 +198,6 @@ export class FilesystemBlobStore implements BlobStore {
     }
   }
 
-  /** Closes what is kept open. */
   async close(): Promise<void> {
     const folders = await Promise.all(this.#folders.values());
     await Promise.all([...folders, ...this.#appended.values()].map((file) => file.close()));

@@ -7,12 +7,18 @@ import { sendEmpty } from '../http.js';
 import { parseDigest } from '../oci/digest.js';
 import { OciError } from '../oci/errors.js';
 import type { RepositoryName } from '../oci/repository-name.js';
+import type { BlobRedirects } from './blob-redirects.js';
 import type { BlobService, ReadableBlob } from './blobs.js';
 import { parseRange, type RangeRequest } from './byte-ranges.js';
 import type { RegistryEntrance } from './registry-entrance.js';
 
 /** Blob pull and delete, OCI Distribution Spec end-2 and end-10. Pulling takes the right to pull, deleting to delete. */
-export function blobRoutes(router: Router, { access, parseName }: RegistryEntrance, blobs: BlobService): void {
+export function blobRoutes(
+  router: Router,
+  { access, parseName }: RegistryEntrance,
+  blobs: BlobService,
+  redirects?: BlobRedirects,
+): void {
   router.get('/v2/*name/blobs/:digest', async (ctx) => {
     const repository = parseName(ctx.params['name']!);
     const digest = parseDigest(ctx.params['digest']!);
@@ -22,6 +28,12 @@ export function blobRoutes(router: Router, { access, parseName }: RegistryEntran
     if (matchesEtag(ctx.get('If-None-Match'), etag)) {
       ctx.set('ETag', etag);
       sendEmpty(ctx, 304);
+      return;
+    }
+    const url = ctx.method === 'HEAD' ? undefined : await redirects?.urlOf(blob, clientAddresses(ctx));
+    if (url !== undefined) {
+      ctx.set({ 'Docker-Content-Digest': digest, 'Cache-Control': 'no-store', Location: url });
+      sendEmpty(ctx, 307);
       return;
     }
     const request = ctx.method === 'HEAD' ? whole : requestedRange(ctx, blob, etag);
@@ -42,6 +54,13 @@ export function blobRoutes(router: Router, { access, parseName }: RegistryEntran
     ctx.set('Docker-Content-Digest', digest);
     sendEmpty(ctx, 202);
   });
+}
+
+/** Of the client, as proxies in front say; without one, of whoever has connected. */
+function clientAddresses(ctx: Context): readonly string[] {
+  const forwarded = ctx.get('X-Forwarded-For');
+  if (forwarded === '') return [ctx.req.socket.remoteAddress ?? ''];
+  return forwarded.split(',').map((address) => address.trim());
 }
 
 const whole: RangeRequest = { kind: 'whole' };

@@ -5,6 +5,7 @@ import { adminRoutes } from './admin-routes.js';
 import { ArchiveImport } from './archive-import.js';
 import { archiveRoutes } from './archive-routes.js';
 import { blobRoutes } from './blob-routes.js';
+import type { BlobRedirects } from './blob-redirects.js';
 import type { BlobService } from './blobs.js';
 import { catalogRoutes } from './catalog-routes.js';
 import type { CatalogService } from './catalog.js';
@@ -24,6 +25,8 @@ import type { UploadService } from './uploads.js';
 /** The services behind `/v2/`, and what OpenShift's registry has beside it. */
 export interface DistributionServices {
   readonly blobs: BlobService;
+  /** Whether and where clients are sent for the bytes of a blob; undefined: nowhere. */
+  readonly redirects?: BlobRedirects | undefined;
   readonly uploads: UploadService;
   readonly manifests: ManifestService;
   /** Where manifests come from that are not here; undefined: from nowhere. */
@@ -51,7 +54,7 @@ export function distributionRoutes(entrance: RegistryEntrance, services: Distrib
   referrerRoutes(router, entrance, services.referrers);
   // Before the blobs, whose pattern matches the path of an upload as well.
   uploadRoutes(router, entrance, services.uploads, services.blobs);
-  blobRoutes(router, entrance, services.blobs);
+  blobRoutes(router, entrance, services.blobs, services.redirects);
   manifestRoutes(router, entrance, services.manifests, services.remoteManifests);
   signatureRoutes(router, entrance, services.signatures);
   archiveRoutes(router, entrance, new ArchiveImport(services));
