@@ -28,6 +28,8 @@ const programTests = [
 ];
 // Against servers that others wrote: PostgreSQL, and one that speaks S3.
 const serverTests = ['test/servers/**/*.test.ts'];
+// What a client sees must not depend on the database.
+const onPostgresTests = ['test/distribution/**/*.test.ts', 'test/streams/**/*.test.ts', 'test/kube/**/*.test.ts'];
 // Several processes of the built program over one database and one store.
 const replicaTests = ['test/replicas/**/*.test.ts'];
 
@@ -51,6 +53,18 @@ export default defineConfig({
       { test: { name: 'upstream', include: upstreamTests, isolate: false, testTimeout: 60_000 } },
       { test: { name: 'model', include: modelTests, testTimeout: 900_000, hookTimeout: 60_000 } },
       { test: { name: 'servers', include: serverTests, testTimeout: 120_000, hookTimeout: 120_000 } },
+      {
+        test: {
+          name: 'postgres',
+          include: onPostgresTests,
+          // The damage it does takes what only SQLite allows.
+          exclude: ['test/distribution/fsck.test.ts', ...modelTests, ...accessTests, ...upstreamTests],
+          globalSetup: './test/support/postgres-setup.ts',
+          isolate: false,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
       { test: { name: 'replicas', include: replicaTests, testTimeout: 900_000, hookTimeout: 120_000 } },
       // The built program, called, killed and traced.
       { test: { name: 'faults', include: programTests, testTimeout: 900_000, hookTimeout: 120_000 } },

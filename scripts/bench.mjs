@@ -1,5 +1,6 @@
 // npm run bench: Weir beside other registries. Here is what must be there before; bench/ does the work.
 import { spawnSync } from 'node:child_process';
+import { existsSync, readdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -14,8 +15,10 @@ try {
   process.exitCode = await main(process.argv.slice(2), {
     checkout: root,
     buildWeir: ensureBuilt,
-    findDistribution: () => findProgram('registry') ?? installDistribution(),
+    findDistribution: () => findProgram('registry') ?? install('registry'),
     findDockerRegistry: () => findProgram('docker-registry'),
+    findPostgres,
+    findS3Server: () => findProgram('versitygw') ?? install('versitygw'),
   });
 } catch (error) {
   console.error(`bench: ${error.message}`);
@@ -29,11 +32,21 @@ function compileBench() {
 }
 
 /** Only this one of the pinned programs: the tests' tools take minutes to build. */
-function installDistribution() {
+function install(name) {
   if (!findProgram('go')) return undefined;
-  console.error(`go install ${pins.go.registry} (about a minute) ...`);
-  run('go', ['install', pins.go.registry], { ...process.env, GOBIN: goBin });
-  return findProgram('registry');
+  console.error(`go install ${pins.go[name]} (about a minute) ...`);
+  run('go', ['install', pins.go[name]], { ...process.env, GOBIN: goBin });
+  return findProgram(name);
+}
+
+/** Debian keeps the server's programs beside the PATH, in a folder for each version: the newest. */
+function findPostgres() {
+  const debian = '/usr/lib/postgresql';
+  const versions = existsSync(debian) ? readdirSync(debian).sort((a, b) => Number(b) - Number(a)) : [];
+  const folders = versions.map((version) => path.join(debian, version, 'bin'));
+  const onPath = findProgram('initdb');
+  if (onPath !== undefined) folders.push(path.dirname(onPath));
+  return folders.find((folder) => ['initdb', 'postgres'].every((name) => existsSync(path.join(folder, name))));
 }
 
 function run(command, args, env = process.env) {

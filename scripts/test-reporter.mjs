@@ -16,7 +16,7 @@ function addModule(report, testModule) {
     const name = `${testModule.relativeModuleId} > ${test.fullName}`;
     const result = test.result();
     if (result.state === 'passed') report.passed += 1;
-    else if (result.state === 'failed') report.failed.push(name);
+    else if (result.state === 'failed') report.failed.push(`${name}${reasonOf(result.errors)}`);
     else report.skipped.push({ name, reason: result.note ?? `marked "${test.options.mode}"` });
   }
   // A file that does not load, or a hook that throws, fails no test: its tests count as skipped, or are not there.
@@ -24,3 +24,13 @@ function addModule(report, testModule) {
     report.failed.push(`${testModule.relativeModuleId} (outside of its tests)`);
   }
 }
+
+/** The beginning of what a test failed with, for a reader who has only the end of a log. */
+function reasonOf(errors = []) {
+  const lines = errors.flatMap(({ message, cause }) => `${message}\n${cause?.message ?? ''}`.split('\n'));
+  const said = lines.filter((line) => line.trim() !== '').slice(0, reasonLines);
+  return said.map((line) => `\n    ${line.slice(0, reasonWidth)}`).join('');
+}
+
+const reasonLines = 8;
+const reasonWidth = 500;

@@ -37,10 +37,13 @@ step('tests: fast', () => runTests('fast'));
 if (!isFast) step('tests: access', () => runTests('access'));
 if (!isFast) step('tests: upstream', () => runTests('upstream'));
 if (!isFast) step('tests: model', () => runTests('model'));
+if (!isFast) step('tests: servers', () => runTests('servers'));
+if (!isFast) step('tests: the same on PostgreSQL', () => runTests('postgres'));
 if (!isFast) {
   // One after the other, and file by file: these start servers and time them, and would disturb each other.
   step('tests: conformance', () => runTests('conformance', ['--no-file-parallelism', ...withoutOc]));
   step('tests: faults', () => runTests('faults', ['--no-file-parallelism']));
+  step('tests: replicas', () => runTests('replicas', ['--no-file-parallelism']));
 }
 
 function step(name, work) {

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { openshiftDefaults, projectDefaults } from './access/default-policy.js';
 import { rbacResources } from './access/rbac-resources.js';
 import { reviewResources } from './access/reviews.js';
@@ -31,7 +30,6 @@ import { ProjectRemoval } from './projects/project-removal.js';
 import { projectRequestResource } from './projects/project-requests.js';
 import { ProjectService } from './projects/project-service.js';
 import { resourceQuotaResource } from './projects/resource-quotas.js';
-import { SecretBox } from './projects/secret-box.js';
 import { resealSecrets } from './projects/secret-rotation.js';
 import { secretResource, SecretReader } from './projects/secrets.js';
 import { ServiceAccountSecrets } from './projects/service-account-secrets.js';
@@ -43,6 +41,7 @@ import { parseAllowedRegistries } from './streams/allowed-registries.js';
 import { makeImportParts, type ImportParts, type UpstreamParts } from './import-parts.js';
 import { imageSignatureResource } from './streams/image-signatures.js';
 import { imageResource } from './streams/images.js';
+import { openSecretBox } from './secret-keys.js';
 import { StreamService } from './streams/stream-service.js';
 import type { StreamLimits } from './streams/stream-limits.js';
 import { streamResources } from './streams/stream-resources.js';
@@ -51,6 +50,7 @@ import { tagPolicyResource, type TagPolicies } from './streams/tag-policies.js';
 /** What the resources of the API are kept in and decided by. */
 export interface ApiPartsOptions {
   readonly config: Config;
+  readonly now: () => Date;
   readonly objects: ObjectStore;
   readonly repositories: RepositoryStore;
   readonly streams: StreamStore;
@@ -85,16 +85,13 @@ export interface ApiParts {
 
 /** Puts together every resource that is declared to the API kernel. */
 export async function makeApiParts(options: ApiPartsOptions): Promise<ApiParts> {
-  const { config, objects: store, repositories, users, policy, serviceAccountTokens: tokens } = options;
+  const { config, now, objects: store, repositories, users, policy, serviceAccountTokens: tokens } = options;
   const { defaultProject } = config;
   const { selfProvisioning, createOnPush, requestMessage: message } = config.projects;
-  const box =
-    config.secrets.keys.length > 0
-      ? SecretBox.parse(config.secrets.keys)
-      : await SecretBox.open(join(config.dataDir, 'keys', 'secrets.key'));
+  const box = await openSecretBox(config);
   const registryHosts = config.publicUrl === undefined ? [] : [new URL(config.publicUrl).host];
-  const accountSecrets = new ServiceAccountSecrets({ store, box, tokens, registryHosts });
-  const defaults = (namespace: string, admin?: string) => projectDefaults(namespace, new Date(), admin);
+  const accountSecrets = new ServiceAccountSecrets({ store, box, tokens, registryHosts, now });
+  const defaults = (namespace: string, admin?: string) => projectDefaults(namespace, now(), admin);
   const contents = new ProjectContents(defaults, accountSecrets);
   const removal = new ProjectRemoval(store, repositories);
   const allowedRegistries = parseAllowedRegistries(config.imports.allowedRegistries, registryHosts[0]);
@@ -117,7 +114,7 @@ export async function makeApiParts(options: ApiPartsOptions): Promise<ApiParts> 
     serviceAccountResource({ store, secrets: accountSecrets, tokens }),
     resourceQuotaResource(store),
     limitRangeResource(store),
-    eventResource({ store }),
+    eventResource({ store, now }),
     ...workloadResources(store),
     ...rbacResources(store, policy),
     ...reviewResources(policy, options.authenticateToken),
@@ -144,14 +141,14 @@ export async function makeApiParts(options: ApiPartsOptions): Promise<ApiParts> 
   ];
   return {
     resources,
-    projects: new ProjectService({ store, policy, contents, createOnPush, selfProvisioning }),
+    projects: new ProjectService({ store, policy, contents, createOnPush, selfProvisioning, now }),
     removal,
     accountSecrets,
     imports,
     caches: new UpstreamCaches(store, cacheOptions),
-    keyless: new KeylessExchange(store, new IssuerKeys({ fetch: options.upstreams.fetch })),
+    keyless: new KeylessExchange(store, new IssuerKeys({ fetch: options.upstreams.fetch }), now),
     resealSecrets: (signal) => resealSecrets(store, box, signal),
     ensureProjects: () =>
-      ensureProjects({ store, contents, defaultProject, openshiftDefaults: () => openshiftDefaults(new Date()) }),
+      ensureProjects({ store, contents, defaultProject, now, openshiftDefaults: () => openshiftDefaults(now()) }),
   };
 }

@@ -23,6 +23,7 @@ import { canonicalRegistry, splitPlace } from './upstream/upstream-settings.js';
 import { durationMs, type Config } from './config.js';
 import { makeApiParts } from './api-parts.js';
 import { openUpstreams } from './import-parts.js';
+import { BlobRedirects } from './distribution/blob-redirects.js';
 import { BlobService } from './distribution/blobs.js';
 import { CatalogService } from './distribution/catalog.js';
 import { ConfigReader } from './distribution/config-reader.js';
@@ -51,17 +52,19 @@ import { KyselyImageStore } from './metadata/kysely-image-store.js';
 import { KyselyImageSources } from './metadata/kysely-image-sources.js';
 import { KyselyImportRecords } from './metadata/kysely-import-records.js';
 import { KyselyUpstreamBudgets } from './metadata/kysely-upstream-budgets.js';
+import { KyselyKeyRecords } from './metadata/kysely-key-records.js';
 import { KyselyObjectStore } from './metadata/kysely-object-store.js';
 import { KyselyRepositoryStore } from './metadata/kysely-repository-store.js';
 import { KyselyStreamStore } from './metadata/kysely-stream-store.js';
 import { KyselyUploadRecords } from './metadata/kysely-upload-records.js';
 import { KyselyUserRecords } from './metadata/kysely-user-records.js';
-import type { Database } from './metadata/schema.js';
+import type { OpenedDatabase } from './metadata/opened-database.js';
 import { parseRepositoryName, projectOf } from './oci/repository-name.js';
 import { requireHost } from './malformed-requests.js';
 import type { Metrics } from './metrics.js';
 import { operationsRoutes } from './operations-routes.js';
 import { requestLog } from './request-log.js';
+import { openSecretBox } from './secret-keys.js';
 import { StreamLeftovers } from './streams/stream-leftovers.js';
 import { pushLimitsOf, quotaRefusal, StreamLimits } from './streams/stream-limits.js';
 import { TagPolicies } from './streams/tag-policies.js';
@@ -71,7 +74,7 @@ export interface AppOptions {
   readonly config: Config;
   /** Of this program, as in `0.1.0`. */
   readonly version: string;
-  readonly db: Database;
+  readonly database: OpenedDatabase;
   readonly store: BlobStore;
   readonly log: Logger;
   readonly metrics: Metrics;
@@ -98,6 +101,12 @@ function oidcProvider({ oidc: { issuer, clientId, ...provider } }: Config): Oidc
   return issuer === undefined || clientId === undefined ? undefined : { issuer, clientId, ...provider };
 }
 
+/** Where clients are sent for the bytes of blobs; undefined: nowhere. */
+function blobRedirects({ blobstore: { s3 } }: Config, store: BlobStore): BlobRedirects | undefined {
+  if (!s3.redirect) return undefined;
+  return new BlobRedirects(store, { expireSeconds: s3.redirectExpireSeconds, exclude: s3.redirectExclude });
+}
+
 /** A job that has nothing more to do when it has succeeded. */
 function once(job: Job): Job {
   let isDone = false;
@@ -120,41 +129,59 @@ const retentionMs = 600_000;
 /** What is newly wanted is imported within so long. */
 const importsMs = 500;
 const credentialsMs = 600_000;
+/** What a store holds of uploads that nobody knows of costs a walk over all unfinished ones. */
+const abandonedMs = 3600_000;
 /** A file of users counts within a second of its change. */
 const htpasswdMs = 1000;
 
 /** Makes the adapters, hands them to the services, and mounts the routes. */
-export async function createApp({ config, version, db, store, log, metrics, stopping }: AppOptions): Promise<App> {
-  const objects = new KyselyObjectStore(db);
+export async function createApp({
+  config,
+  version,
+  database,
+  store,
+  log,
+  metrics,
+  stopping,
+}: AppOptions): Promise<App> {
+  const { db, now } = database;
+  const objects = new KyselyObjectStore(db, now, database.pollMs);
   const onChange = () => {
     objects.announce();
   };
-  const repositories = new KyselyRepositoryStore(db, undefined, onChange);
-  const streams = new KyselyStreamStore(db, undefined, onChange);
-  const images = new KyselyImageStore(db, undefined, onChange);
-  const blobRecords = new KyselyBlobRecords(db);
-  const uploadRecords = new KyselyUploadRecords(db);
-  const users = new KyselyUserRecords(db);
+  database.onChange(onChange);
+  const repositories = new KyselyRepositoryStore(db, now, onChange);
+  const streams = new KyselyStreamStore(db, now, onChange);
+  const images = new KyselyImageStore(db, now, onChange);
+  const blobRecords = new KyselyBlobRecords(db, now);
+  const uploadRecords = new KyselyUploadRecords(db, now);
+  const users = new KyselyUserRecords(db, now);
   const auditRecords = new KyselyAuditRecords(db);
 
-  const keys = await SigningKeys.open(join(config.dataDir, 'keys'));
-  const tokens = new RegistryTokens(keys, config.tokens.lifetimeSeconds);
+  const keyRecords = new KyselyKeyRecords(db, await openSecretBox(config));
+  const keysFolder = join(config.dataDir, 'keys');
+  const keys = await SigningKeys.open(keyRecords, 'registry-tokens', { earlierFolder: keysFolder, now });
+  const tokens = new RegistryTokens(keys, config.tokens.lifetimeSeconds, now);
   // Keys of their own, because these tokens may live for years and rotation forgets old keys after a day.
-  const accountKeys = await SigningKeys.open(join(config.dataDir, 'keys', 'service-accounts'));
-  const serviceAccountTokens = new ServiceAccountTokens(accountKeys);
-  const accessTokens = new AccessTokens(objects);
+  const accountKeys = await SigningKeys.open(keyRecords, 'service-account-tokens', {
+    earlierFolder: join(keysFolder, 'service-accounts'),
+    now,
+  });
+  const serviceAccountTokens = new ServiceAccountTokens(accountKeys, now);
+  const accessTokens = new AccessTokens(objects, now);
   const passwords = new PasswordChecker(users);
-  const identities = new Identities(objects, users, accessTokens);
+  const identities = new Identities(objects, users, accessTokens, now);
   const authenticator = new Authenticator({ passwords, registryTokens: tokens, serviceAccountTokens, identities });
   const policy = new AccessPolicy(objects);
   const tagPolicies = new TagPolicies(objects);
   const streamLimits = new StreamLimits(objects);
 
   const importRecords = new KyselyImportRecords(db);
-  const budgets = new KyselyUpstreamBudgets(db);
-  const upstreams = await openUpstreams(config, { version, budgets, importRecords });
+  const budgets = new KyselyUpstreamBudgets(db, now);
+  const upstreams = await openUpstreams(config, { version, budgets, importRecords, now });
   const parts = await makeApiParts({
     config,
+    now,
     metrics,
     upstreams,
     budgets,
@@ -172,9 +199,9 @@ export async function createApp({ config, version, db, store, log, metrics, stop
   });
   const { resources, projects, removal, accountSecrets, keyless, resealSecrets, ensureProjects, imports } = parts;
   const { caches } = parts;
-  await ensureDefaultPolicy(objects, () => new Date());
+  await ensureDefaultPolicy(objects, now);
   await ensureProjects();
-  await ensureOAuthClients(objects);
+  await ensureOAuthClients(objects, now());
 
   const refuseRepository = async (project: string) => {
     const limit = await streamLimits.of(project);
@@ -182,6 +209,7 @@ export async function createApp({ config, version, db, store, log, metrics, stop
   };
   const cache = makeCacheParts({
     config,
+    now,
     caches,
     upstream: upstreams.upstream,
     access: imports.access,
@@ -219,7 +247,15 @@ export async function createApp({ config, version, db, store, log, metrics, stop
 
   const graceMs = config.collection.graceSeconds * 1000;
   const expireMs = config.uploads.expireSeconds * 1000;
-  const uploads = new UploadService({ store, uploads: uploadRecords, blobs: blobRecords, graceMs, expireMs });
+  const uploads = new UploadService({
+    store,
+    uploads: uploadRecords,
+    blobs: blobRecords,
+    graceMs,
+    expireMs,
+    savesHashes: config.blobstore.kind === 's3',
+    now,
+  });
 
   const ownHost = config.publicUrl === undefined ? undefined : canonicalRegistry(new URL(config.publicUrl).host);
   const relay = new BlobRelay({
@@ -246,8 +282,9 @@ export async function createApp({ config, version, db, store, log, metrics, stop
   const distribution = distributionRoutes(
     { access, parseName },
     {
-      blobs: new BlobService(store, blobRecords, graceMs, undefined, relay),
+      blobs: new BlobService(store, blobRecords, graceMs, now, relay),
       uploads,
+      redirects: blobRedirects(config, store),
       manifests: new ManifestService({
         store: repositories,
         configs,
@@ -256,6 +293,7 @@ export async function createApp({ config, version, db, store, log, metrics, stop
         sparse: config.policy.sparse,
         graceMs,
         obtain: (repository, digest) => relay.obtain(repository, digest),
+        now,
       }),
       // Nothing comes while the registry is being worked on.
       remoteManifests: config.maintenance.readOnly ? undefined : cache.manifests,
@@ -277,6 +315,7 @@ export async function createApp({ config, version, db, store, log, metrics, stop
     keys,
     parseName,
     refreshLifetimeSeconds: config.tokens.refreshLifetimeSeconds,
+    now,
   });
   const identity = new Router({ sensitive: true });
   identityRoutes(identity, {
@@ -287,9 +326,10 @@ export async function createApp({ config, version, db, store, log, metrics, stop
     publicUrl: config.publicUrl,
     accessTokenSeconds: config.oauth.accessTokenSeconds,
     oidc: oidcProvider(config),
+    now,
   });
   const operations = new Router({ sensitive: true });
-  operationsRoutes(operations, { access, db, store, metrics, isDraining: () => stopping.aborted });
+  operationsRoutes(operations, { access, database, store, metrics, isDraining: () => stopping.aborted });
 
   const api = apiRoutes({
     resources,
@@ -301,6 +341,7 @@ export async function createApp({ config, version, db, store, log, metrics, stop
     publicUrl: config.publicUrl,
     version,
     stopping,
+    now,
   });
   const audit = new AuditLog(auditRecords, {
     log,
@@ -313,6 +354,7 @@ export async function createApp({ config, version, db, store, log, metrics, stop
   koa.use(
     auditTrail(audit, {
       loginPaths: [tokenPath, '/oauth/token', '/oauth/login', `/oauth/callback/${config.oidc.name}`],
+      now,
     }),
   );
   koa.use(ociErrors);
@@ -337,22 +379,22 @@ export async function createApp({ config, version, db, store, log, metrics, stop
     log.error({ err: error, id: ctx?.state['requestId'] as string | undefined }, 'unexpected error');
   });
 
-  const collection = new GarbageCollection(store, blobRecords, uploads);
+  const collection = new GarbageCollection(store, blobRecords, uploads, now);
   const summaries = new ImageSummaries(images, configs);
   const leftovers = new StreamLeftovers(streams, durationMs(config.history.deletedTagRetention));
   const configuredRegistries = upstreams.registries.map(({ registry }) => splitPlace(registry).registry);
   const refresh = async () => {
-    const now = new Date();
-    await users.removeExpiredRefreshTokens(now);
-    await objects.removeExpired(now);
-    await budgets.forgetUnused(new Date(now.getTime() - budgetsKeptMs), configuredRegistries);
-    await objects.pruneChanges(new Date(now.getTime() - changesKeptMs));
+    const at = now();
+    await users.removeExpiredRefreshTokens(at);
+    await objects.removeExpired(at);
+    await budgets.forgetUnused(new Date(at.getTime() - budgetsKeptMs), configuredRegistries);
+    await objects.pruneChanges(new Date(at.getTime() - changesKeptMs));
     metrics.blobs.set(await blobRecords.countBlobs());
     metrics.uploadsOpen.set(await uploadRecords.countUploads());
-    const { waiting, due, failing, oldestDueAt } = await importRecords.count(now);
+    const { waiting, due, failing, oldestDueAt } = await importRecords.count(at);
     for (const [state, count] of Object.entries({ waiting, due, failing }))
       metrics.importsWaiting.set({ state }, count);
-    metrics.importDelaySeconds.set(oldestDueAt === undefined ? 0 : (now.getTime() - oldestDueAt.getTime()) / 1000);
+    metrics.importDelaySeconds.set(oldestDueAt === undefined ? 0 : (at.getTime() - oldestDueAt.getTime()) / 1000);
   };
   await refresh();
   const jobs: Job[] = [
@@ -362,8 +404,17 @@ export async function createApp({ config, version, db, store, log, metrics, stop
       run: (signal) => collection.run(signal),
     },
     { name: 'refresh', intervalMs: refreshMs, run: refresh },
+    {
+      name: 'abandoned uploads',
+      intervalMs: abandonedMs,
+      run: async (signal) => {
+        const before = new Date(now().getTime() - expireMs);
+        const isKnown = async (id: string) => (await uploadRecords.findUpload(id)) !== undefined;
+        await store.removeAbandoned?.({ before, isKnown, signal });
+      },
+    },
     { name: 'pulls of caches', intervalMs: pullsMs, run: () => cache.recorder.flush() },
-    { name: 'removed streams', intervalMs: refreshMs, run: (signal) => leftovers.run(signal) },
+    { name: 'removed streams', intervalMs: refreshMs, run: (signal) => leftovers.run(signal, now()) },
     once({ name: 'image summaries', intervalMs: refreshMs, run: (signal) => summaries.run(signal) }),
     { name: 'project removal', intervalMs: refreshMs, run: (signal) => removal.run(signal) },
     {
@@ -371,11 +422,18 @@ export async function createApp({ config, version, db, store, log, metrics, stop
       intervalMs: credentialsMs,
       run: (signal) => accountSecrets.run(signal),
     },
-    once({ name: 'secret keys', intervalMs: refreshMs, run: resealSecrets }),
+    once({
+      name: 'secret keys',
+      intervalMs: refreshMs,
+      run: async (signal) => {
+        await keyRecords.reseal();
+        await resealSecrets(signal);
+      },
+    }),
     {
       name: 'audit retention',
       intervalMs: refreshMs,
-      run: (signal) => audit.removeOldRecords(new Date(), signal),
+      run: (signal) => audit.removeOldRecords(now(), signal),
     },
   ];
   // While the registry is being worked on nothing comes and goes by itself.

@@ -25,7 +25,7 @@ export class BodyGuard {
   constructor(limits: BodyLimits) {
     this.#limits = limits;
     this.#timer = setInterval(() => {
-      this.#check(Date.now());
+      this.#check(performance.now());
     }, limits.idleTimeoutMs / 4).unref();
   }
 
@@ -33,7 +33,7 @@ export class BodyGuard {
   watch(request: IncomingMessage): void {
     const { headers } = request;
     if (headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0) return;
-    const watched = { request, bytesAtWindow: request.socket.bytesRead, windowBeganAt: Date.now() };
+    const watched = { request, bytesAtWindow: request.socket.bytesRead, windowBeganAt: performance.now() };
     this.#watched.add(watched);
     const forget = () => this.#watched.delete(watched);
     request.once('end', forget).once('close', forget);

@@ -49,6 +49,7 @@ export function requestLimits(registries: readonly UpstreamRegistry[]): FindRequ
 /** Puts together what fills caches and clears them. */
 export function makeCacheParts({
   config,
+  now,
   caches,
   upstream,
   access,
@@ -61,6 +62,7 @@ export function makeCacheParts({
   log,
 }: {
   readonly config: Config;
+  readonly now: () => Date;
   readonly caches: UpstreamCaches;
   readonly upstream: Upstream;
   readonly access: ProjectAccess;
@@ -82,12 +84,13 @@ export function makeCacheParts({
     findLimits: (project) => pushLimitsOf(streamLimits, project),
     refuseRepository,
   });
-  const recorder = new PullRecorder(pulls);
+  const recorder = new PullRecorder(pulls, now);
   const manifests = new CachedManifests({
     caches,
     filler,
     repositories,
     pulls: recorder,
+    now,
     onError: (error) => {
       log.error({ err: error }, 'a cache could not be filled');
     },
@@ -103,6 +106,7 @@ export function makeCacheParts({
       repositories,
       findRules,
       graceMs,
+      now,
     }),
   };
 }

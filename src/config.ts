@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { z } from 'zod';
 import { parseDuration } from './oci/duration.js';
+import { missingSecretKeys } from './secret-keys.js';
 
 /** A configuration that cannot be used; `problems` has one line for each wrong value. */
 export class ConfigError extends Error {
@@ -463,6 +464,8 @@ export function loadConfig(file: ConfigFile, environment: Readonly<Record<string
   const result = schema.safeParse(input);
   if (!result.success)
     problems.push(...firstOfEachPath(result.error.issues).flatMap((issue) => describeIssue(issue, input)));
+  const missing = result.success ? missingSecretKeys(result.data) : undefined;
+  if (missing !== undefined) problems.push(missing);
   if (problems.length > 0 || !result.success) throw new ConfigError(problems);
   return Object.freeze(result.data);
 }

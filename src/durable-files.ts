@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { chmod, mkdir, open, rename } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
@@ -23,7 +24,8 @@ export async function makeFolder(path: string, mode: number): Promise<void> {
 
 /** Writes a file whole or not at all, to outlast a power failure once the promise resolves. */
 export async function writeFileDurably(path: string, text: string, mode: number): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.new`);
+  // Several processes may write the same file at the same time.
+  const temporary = join(dirname(path), `.${basename(path)}.${randomUUID()}.new`);
   const file = await open(temporary, 'w', mode);
   try {
     await file.writeFile(text);

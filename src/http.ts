@@ -77,9 +77,9 @@ const lingerMs = 10_000;
 export function stopReading(request: IncomingMessage): void {
   const { socket } = request;
   const readBefore = socket.bytesRead;
-  const began = Date.now();
+  const began = performance.now();
   const timer = setInterval(() => {
-    if (socket.bytesRead - readBefore > lingerBytes || Date.now() - began > lingerMs) socket.destroy();
+    if (socket.bytesRead - readBefore > lingerBytes || performance.now() - began > lingerMs) socket.destroy();
   }, 50).unref();
   const stop = () => {
     clearInterval(timer);

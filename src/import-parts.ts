@@ -51,10 +51,12 @@ export async function openUpstreams(
     version,
     budgets,
     importRecords,
+    now,
   }: {
     readonly version: string;
     readonly budgets: UpstreamBudgets;
     readonly importRecords: ImportRecords;
+    readonly now: () => Date;
   },
 ): Promise<UpstreamParts> {
   const registries = await Promise.all(upstreams.registries.map(readRegistry));
@@ -67,7 +69,7 @@ export async function openUpstreams(
       no_proxy: upstreams.noProxy,
     },
   };
-  const client = new RegistryClient({ ...connection, registries, budgets, userAgent: `weir/${version}` });
+  const client = new RegistryClient({ ...connection, registries, budgets, userAgent: `weir/${version}`, now });
   return {
     upstream: client,
     registries,
@@ -94,6 +96,7 @@ async function readRegistry({
 /** Puts together what imports images, for those who ask and for the job. */
 export function makeImportParts({
   config,
+  now,
   objects,
   streams,
   images,
@@ -106,6 +109,7 @@ export function makeImportParts({
   policy,
 }: {
   readonly config: Config;
+  readonly now: () => Date;
   readonly objects: ObjectStore;
   readonly policy: AccessPolicy;
   readonly streams: StreamStore;
@@ -134,6 +138,7 @@ export function makeImportParts({
     schedule,
     ownHosts,
     maxTags,
+    now,
     // As the images of a project are pulled when nobody says who pulls.
     mayFollow: (project, own) =>
       policy.allows(
@@ -164,6 +169,7 @@ export function makeImportParts({
     job: new ImportJob({
       records: importRecords,
       importer,
+      now,
       onLook: ({ registry, isScheduled, result, reason }) => {
         metrics.imports.inc({
           registry: labelOf(registry),

@@ -3,8 +3,10 @@ import { Command, CommanderError } from 'commander';
 import { ClientError } from './cli/client/client-error.js';
 import { clientCommands } from './cli/client/commands.js';
 import { processTerminal } from './cli/client/terminal.js';
+import { blobsCommand } from './cli/blobs-command.js';
 import { configCommand } from './cli/config-command.js';
 import { environment } from './cli/config-of.js';
+import { dbCommand } from './cli/db-command.js';
 import { exitCodes } from './cli/exit-codes.js';
 import { fsckCommand } from './cli/fsck-command.js';
 import { importStorageCommand } from './cli/import-storage-command.js';
@@ -13,6 +15,7 @@ import { serveCommand } from './cli/serve-command.js';
 import { UsageError } from './cli/usage-error.js';
 import { userCommand } from './cli/user-command.js';
 import { ConfigError } from './config.js';
+import { UnreadableKeyError } from './metadata/key-records.js';
 
 // Keys, passwords and content are nobody else's to read, whatever the shell's mask is.
 process.umask(0o077);
@@ -53,6 +56,8 @@ for (const command of [
   keysCommand(),
   fsckCommand(),
   importStorageCommand(),
+  dbCommand(),
+  blobsCommand(),
 ]) {
   program.addCommand(inherit(command.helpGroup('Being a registry:'), program));
 }
@@ -89,6 +94,7 @@ function explain(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   const message = error instanceof Error ? error.message : String(error);
   if (code === 'EADDRINUSE') return `${message}; set WEIR_LISTEN to another host:port`;
+  if (error instanceof UnreadableKeyError) return message;
   if (code === 'EACCES' || code === 'EPERM' || code === 'ENOENT' || code === 'ENOSPC') return message;
   return error instanceof Error ? (error.stack ?? message) : message;
 }

@@ -9,9 +9,12 @@ import { BodyGuard } from './body-guard.js';
 import type { Config } from './config.js';
 import { Jobs } from './jobs.js';
 import { answerMalformed } from './malformed-requests.js';
+import type { KeyRecords } from './metadata/key-records.js';
+import { KyselyKeyRecords } from './metadata/kysely-key-records.js';
 import { KyselyUserRecords } from './metadata/kysely-user-records.js';
 import { Metrics } from './metrics.js';
 import { adminPasswordPath, openBlobStore, openDatabase } from './registry-files.js';
+import { openSecretBox } from './secret-keys.js';
 import { CertificateAuthority, machineNames } from './tls/certificate-authority.js';
 import { CertificateRefresh, certificateFiles, type CertificateSource } from './tls/server-certificates.js';
 
@@ -37,22 +40,31 @@ const maxHeaderSize = 32 * 1024;
 const certificateRefreshMs = 10_000;
 
 /** Starts a registry: opens the data folder, makes what a first start needs, and listens. */
-export async function startRegistry(config: Config, log: Logger, version = 'unknown'): Promise<RunningRegistry> {
-  const metrics = new Metrics({ processMetrics: true });
-  const db = await openDatabase(config, {
+export async function startRegistry(
+  config: Config,
+  log: Logger,
+  version = 'unknown',
+  metrics = new Metrics({ processMetrics: true }),
+): Promise<RunningRegistry> {
+  const database = await openDatabase(config, {
     onQuery: (durationMs) => {
       metrics.databaseSeconds.observe(durationMs / 1000);
     },
+    onConnectionError: (error) => {
+      log.warn({ err: error }, 'a connection to the database broke');
+    },
   });
+  const { db, now } = database;
   const store = await openBlobStore(config);
-  const admin = await ensureAdmin(new KyselyUserRecords(db), config.admin.password, adminPasswordPath(config));
+  const admin = await ensureAdmin(new KyselyUserRecords(db, now), config.admin.password, adminPasswordPath(config));
 
   const stopping = new AbortController();
-  const app = await createApp({ config, version, db, store, log, metrics, stopping: stopping.signal });
+  const app = await createApp({ config, version, database, store, log, metrics, stopping: stopping.signal });
   const jobs = new Jobs(log);
   for (const job of app.jobs) jobs.start(job);
 
-  const { server, caCertificatePath } = await makeServer(config, app, jobs);
+  const keys = new KyselyKeyRecords(db, await openSecretBox(config));
+  const { server, caCertificatePath } = await makeServer(config, { app, jobs, keys, now });
   const guard = new BodyGuard({
     idleTimeoutMs: config.uploads.idleTimeoutSeconds * 1000,
     minimumBytesPerSecond: config.uploads.minimumBytesPerSecond,
@@ -84,8 +96,12 @@ export async function startRegistry(config: Config, log: Logger, version = 'unkn
 
 async function makeServer(
   config: Config,
-  app: App,
-  jobs: Jobs,
+  {
+    app,
+    jobs,
+    keys,
+    now,
+  }: { readonly app: App; readonly jobs: Jobs; readonly keys: KeyRecords; readonly now: () => Date },
 ): Promise<{ readonly server: Server; readonly caCertificatePath: string | undefined }> {
   const limits = {
     maxHeaderSize,
@@ -105,7 +121,7 @@ async function makeServer(
   if (config.tls.mode === 'off') {
     return { server: createHttpServer(limits, onRequest), caCertificatePath: undefined };
   }
-  const authority = new CertificateAuthority(join(config.dataDir, 'tls'));
+  const authority = new CertificateAuthority(join(config.dataDir, 'tls'), { keys, now });
   const source: CertificateSource =
     config.tls.mode === 'files'
       ? certificateFiles(config.tls.cert!, config.tls.key!)

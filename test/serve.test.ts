@@ -120,7 +120,7 @@ describe('a first start', () => {
     const registry = await start(config);
     expect(registry.passwordPath).toBeUndefined();
     await expect(stat(join(config.dataDir, 'admin-password'))).rejects.toMatchObject({ code: 'ENOENT' });
-    const db = await openDatabase(config);
+    const { db } = await openDatabase(config);
     const { passwordHash, role } = (await new KyselyUserRecords(db).findUser('admin'))!;
     await db.destroy();
     expect(role).toBe('admin');
@@ -307,11 +307,20 @@ describe('health', () => {
     { draining = false } = {},
   ): Promise<{ readonly status: number; readonly body: string; readonly alive: number }> {
     const config = await configure();
-    const db = await openDatabase(config);
+    const database = await openDatabase(config);
+    const { db } = database;
     const store = await openBlobStore(config);
     const metrics = new Metrics({ processMetrics: false });
     const stopping = new AbortController();
-    const app = await createApp({ config, version: '1', db, store, log: silent, metrics, stopping: stopping.signal });
+    const app = await createApp({
+      config,
+      version: '1',
+      database,
+      store,
+      log: silent,
+      metrics,
+      stopping: stopping.signal,
+    });
     if (draining) stopping.abort();
     const server = app.koa.listen(0, '127.0.0.1');
     await new Promise((resolve) => server.once('listening', resolve));

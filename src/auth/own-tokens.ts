@@ -5,6 +5,9 @@ import { signingAlgorithm, type SigningKeys } from './signing-keys.js';
 /** Who issues the tokens of this program. */
 export const issuer = 'weir';
 
+/** A token counts from a little before it was made: clocks of processes agree to within milliseconds, and so not quite. */
+export const notBeforeLeewaySeconds = 5;
+
 /**
  * Reads a JWT of our own (RFC 7519).
  *
@@ -20,7 +23,13 @@ export async function verifyOwnToken<Claims>(
     keys,
     audience,
     claims,
-  }: { readonly keys: SigningKeys; readonly audience: string; readonly claims: z.ZodType<Claims> },
+    now,
+  }: {
+    readonly keys: SigningKeys;
+    readonly audience: string;
+    readonly claims: z.ZodType<Claims>;
+    readonly now: Date;
+  },
 ): Promise<Claims | undefined> {
   try {
     const { payload } = await jwtVerify(
@@ -30,7 +39,14 @@ export async function verifyOwnToken<Claims>(
         if (key === undefined) throw new errors.JWKSNoMatchingKey();
         return key;
       },
-      { issuer, audience, algorithms: [signingAlgorithm], typ: 'JWT', requiredClaims: ['exp', 'sub'] },
+      {
+        issuer,
+        audience,
+        algorithms: [signingAlgorithm],
+        typ: 'JWT',
+        requiredClaims: ['exp', 'sub'],
+        currentDate: now,
+      },
     );
     return claims.parse(payload);
   } catch (error) {

@@ -37,6 +37,8 @@ export interface TokenRoutesOptions {
   /** @throws {OciError} NAME_INVALID */
   readonly parseName: (text: string) => RepositoryName;
   readonly refreshLifetimeSeconds: number;
+  /** The clock that all processes share; the one of this machine when left out. */
+  readonly now?: () => Date;
 }
 
 /** A token must fit into a request header, which has 32 KiB; base64 makes this a third longer. */
@@ -230,7 +232,8 @@ async function redeem(options: TokenRoutesOptions, fields: z.infer<typeof form>,
     }
     return authentication.principal;
   }
-  const token = await options.users.findRefreshToken(hashRefreshToken(fields.refresh_token ?? ''), new Date());
+  const { now = () => new Date() } = options;
+  const token = await options.users.findRefreshToken(hashRefreshToken(fields.refresh_token ?? ''), now());
   const user = token && (await options.users.findUser(token.user));
   if (user === undefined)
     throw new GrantError('invalid_grant', 'the refresh token is not valid any more; log in again');
@@ -239,7 +242,8 @@ async function redeem(options: TokenRoutesOptions, fields: z.infer<typeof form>,
 
 async function giveRefreshToken(options: TokenRoutesOptions, principal: Principal, client: string): Promise<string> {
   const { secret, hash } = generateRefreshToken();
-  const expiresAt = new Date(Date.now() + options.refreshLifetimeSeconds * 1000);
+  const { now = () => new Date() } = options;
+  const expiresAt = new Date(now().getTime() + options.refreshLifetimeSeconds * 1000);
   await options.users.addRefreshToken({ hash, user: principal.name, client: client.slice(0, 255), expiresAt });
   return secret;
 }

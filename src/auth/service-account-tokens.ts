@@ -3,7 +3,7 @@ import { SignJWT } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
 import type { Basis } from './principal.js';
-import { issuer, verifyOwnToken } from './own-tokens.js';
+import { issuer, notBeforeLeewaySeconds, verifyOwnToken } from './own-tokens.js';
 import { signingAlgorithm, type SigningKeys } from './signing-keys.js';
 import { serviceAccountName } from './subjects.js';
 
@@ -35,12 +35,14 @@ export interface ServiceAccountTokenWish {
 /** Tokens of service accounts: JWT (RFC 7519) that are worth nothing once the account is gone. */
 export class ServiceAccountTokens {
   readonly #keys: SigningKeys;
+  readonly #now: () => Date;
   readonly #verified = new LRUCache<string, { readonly basis: ServiceAccountBasis; readonly expiresAtMs: number }>({
     max: 10_000,
   });
 
-  constructor(keys: SigningKeys) {
+  constructor(keys: SigningKeys, now: () => Date = () => new Date()) {
     this.#keys = keys;
+    this.#now = now;
   }
 
   async issue({
@@ -52,7 +54,7 @@ export class ServiceAccountTokens {
     secret,
   }: ServiceAccountTokenWish): Promise<{ readonly token: string; readonly expiresAt: Date }> {
     const { id, key } = await this.#keys.current();
-    const now = Math.floor(Date.now() / 1000);
+    const now = Math.floor(this.#now().getTime() / 1000);
     const token = await new SignJWT({
       'kubernetes.io': { namespace, serviceaccount: { name, uid }, ...(secret !== undefined && { secret }) },
     })
@@ -61,7 +63,7 @@ export class ServiceAccountTokens {
       .setAudience(audiences.length === 0 ? [apiAudience] : [...audiences])
       .setSubject(serviceAccountName(namespace, name))
       .setIssuedAt(now)
-      .setNotBefore(now)
+      .setNotBefore(now - notBeforeLeewaySeconds)
       .setExpirationTime(now + lifetimeSeconds)
       .setJti(randomUUID())
       .sign(key);
@@ -75,14 +77,14 @@ export class ServiceAccountTokens {
 
   #recall(token: string): ServiceAccountBasis | undefined {
     const known = this.#verified.get(token);
-    return known !== undefined && known.expiresAtMs > Date.now() ? known.basis : undefined;
+    return known !== undefined && known.expiresAtMs > this.#now().getTime() ? known.basis : undefined;
   }
 
   /** @returns undefined when the token is not ours, not intact, expired or for another audience */
   async verify(token: string): Promise<ServiceAccountBasis | undefined> {
     const known = this.#recall(token);
     if (known !== undefined) return known;
-    const said = await verifyOwnToken(token, { keys: this.#keys, audience: apiAudience, claims });
+    const said = await verifyOwnToken(token, { keys: this.#keys, audience: apiAudience, claims, now: this.#now() });
     if (said === undefined) return undefined;
     const { namespace, serviceaccount, secret } = said['kubernetes.io'];
     const basis: ServiceAccountBasis = {

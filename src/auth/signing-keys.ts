@@ -1,69 +1,102 @@
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, type CryptoKey, type JWK } from 'jose';
-import { makeFolder, writeFileDurably } from '../durable-files.js';
+import type { KeyPurpose, KeyRecord, KeyRecords, NewKey } from '../metadata/key-records.js';
 
 /** The one algorithm tokens are signed with. */
 export const signingAlgorithm = 'ES256';
 
+/** A key that another process added or removed is noticed after so long. */
 const recheckMs = 5_000;
+/** A new key signs after so long: by then every process has noticed it, and takes its tokens. */
+const settleMs = 2 * recheckMs;
+
+/** What tokens are signed for. */
+export type SigningPurpose = Exclude<KeyPurpose, 'certificate-authority'>;
+
+/** How signing keys are opened. */
+export interface SigningKeysOptions {
+  /** The clock that all processes share; the one of this machine when left out. */
+  readonly now?: () => Date;
+  /**
+   * Where an earlier version had keys as files. They become the first keys when there are none; the files stay, for those
+   * who go back to that version with the database they had, and are not looked at again.
+   */
+  readonly earlierFolder?: string;
+}
 
 interface SigningKey {
   readonly id: string;
-  readonly createdAtSeconds: number;
+  readonly createdAt: Date;
   readonly privateKey: CryptoKey;
   readonly publicKey: CryptoKey;
   readonly publicJwk: JWK;
 }
 
+type PrivateJwk = JWK & { readonly kid: string; readonly iat: number };
+
 /**
- * The keys that tokens are signed with, as files in a folder: the newest signs, every one verifies. A key that was
- * added by another process is noticed within seconds, so keys can be rotated while the registry runs.
+ * The keys that tokens are signed with, shared by all processes: the newest that all of them know signs, every one
+ * verifies. A key that was added by another process is noticed within seconds, so keys can be rotated while the registry
+ * runs.
  */
 export class SigningKeys {
-  readonly #folder: string;
+  readonly #records: KeyRecords;
+  readonly #purpose: SigningPurpose;
+  readonly #now: () => Date;
+  readonly #earlierFolder: string | undefined;
+  /** The newest first. */
   #keys: readonly SigningKey[] = [];
-  #checkedAt = 0;
+  #checkedAtMs = 0;
 
-  private constructor(folder: string) {
-    this.#folder = folder;
+  private constructor(records: KeyRecords, purpose: SigningPurpose, options: SigningKeysOptions) {
+    this.#records = records;
+    this.#purpose = purpose;
+    this.#now = options.now ?? (() => new Date());
+    this.#earlierFolder = options.earlierFolder;
   }
 
-  /** Opens the folder; makes it, and a first key, when there is none. */
-  static async open(folder: string): Promise<SigningKeys> {
-    await makeFolder(folder, 0o700);
-    const keys = new SigningKeys(folder);
+  /**
+   * Opens the keys; makes a first one when there is none.
+   *
+   * @throws {UnreadableKeyError} when this process cannot decrypt what others have stored
+   */
+  static async open(
+    records: KeyRecords,
+    purpose: SigningPurpose,
+    options: SigningKeysOptions = {},
+  ): Promise<SigningKeys> {
+    const keys = new SigningKeys(records, purpose, options);
     await keys.#load();
-    if (keys.#keys.length === 0) await keys.add();
     return keys;
   }
 
-  /** Makes a new key, which signs from now on. @returns its id */
+  /** Makes a new key, which signs as soon as every process knows it. @returns its id */
   async add(): Promise<string> {
-    const { privateKey } = await generateKeyPair(signingAlgorithm, { extractable: true });
-    const jwk = await exportJWK(privateKey);
-    const kid = await calculateJwkThumbprint(jwk);
-    const text = JSON.stringify({ ...jwk, kid, alg: signingAlgorithm, use: 'sig', iat: Date.now() / 1000 });
-    await writeFileDurably(join(this.#folder, `${kid}.json`), text, 0o600);
+    const key = await makeKey(this.#now());
+    await this.#records.add(this.#purpose, key);
     await this.#load();
-    return kid;
+    return key.id;
   }
 
   /** Removes keys that have not signed since `before`, because a newer one did. @returns their ids */
   async removeOld(before: Date): Promise<string[]> {
-    const old = this.#keys.filter((_key, index) => {
-      const successor = this.#keys[index - 1];
-      return successor !== undefined && successor.createdAtSeconds * 1000 < before.getTime();
-    });
-    for (const { id } of old) await rm(join(this.#folder, `${id}.json`), { force: true });
+    const old = this.#keys
+      .filter((_key, index) => {
+        const successor = this.#keys[index - 1];
+        return successor !== undefined && successor.createdAt.getTime() + settleMs < before.getTime();
+      })
+      .map((key) => key.id);
+    await this.#records.remove(this.#purpose, old);
     await this.#load();
-    return old.map((key) => key.id);
+    return old;
   }
 
   async current(): Promise<{ readonly id: string; readonly key: CryptoKey }> {
     await this.#loadIfStale();
-    const newest = this.#keys[0]!;
-    return { id: newest.id, key: newest.privateKey };
+    const settled = this.#now().getTime() - settleMs;
+    const { id, privateKey } = this.#keys.find(({ createdAt }) => createdAt.getTime() <= settled) ?? this.#keys.at(-1)!;
+    return { id, key: privateKey };
   }
 
   async findPublicKey(id: string | undefined): Promise<CryptoKey | undefined> {
@@ -81,29 +114,67 @@ export class SigningKeys {
   }
 
   async #loadIfStale(): Promise<void> {
-    if (Date.now() - this.#checkedAt > recheckMs) await this.#load();
+    if (performance.now() - this.#checkedAtMs > recheckMs) await this.#load();
   }
 
+  /** Only keys that are new here are decrypted: those that are known stay, whatever becomes of the secrets keys. */
   async #load(): Promise<void> {
-    this.#checkedAt = Date.now();
-    const names = (await readdir(this.#folder)).filter((name) => /^[\w-]+\.json$/.test(name));
-    const known = new Map(this.#keys.map((key) => [`${key.id}.json`, key]));
-    const keys = await Promise.all(
-      names.map(async (name) => known.get(name) ?? (await readKey(join(this.#folder, name)))),
-    );
-    this.#keys = keys.sort((a, b) => b.createdAtSeconds - a.createdAtSeconds);
+    this.#checkedAtMs = performance.now();
+    const known = new Map(this.#keys.map((key) => [key.id, key]));
+    const records = await this.#list();
+    const keys = await Promise.all(records.map(async (record) => known.get(record.id) ?? (await this.#read(record))));
+    this.#keys = keys.filter((key) => key !== undefined);
+  }
+
+  /** Of several processes that find none, one makes the first. */
+  async #list(): Promise<readonly KeyRecord[]> {
+    const records = await this.#records.list(this.#purpose);
+    if (records.length > 0) return records;
+    const earlier = this.#earlierFolder === undefined ? [] : await readKeyFiles(this.#earlierFolder);
+    await this.#records.addFirst(this.#purpose, earlier.length > 0 ? earlier : [await makeKey(this.#now())]);
+    return this.#records.list(this.#purpose);
+  }
+
+  /** @returns undefined when it was removed a moment ago */
+  async #read({ id, createdAt }: KeyRecord): Promise<SigningKey | undefined> {
+    const text = await this.#records.find(this.#purpose, id);
+    if (text === undefined) return undefined;
+    const jwk = JSON.parse(text) as PrivateJwk;
+    const { kty, crv, x, y, kid, alg, use } = jwk;
+    const publicJwk = { kty, crv, x, y, kid, alg, use } as JWK;
+    return {
+      id,
+      createdAt,
+      privateKey: (await importJWK(jwk, signingAlgorithm)) as CryptoKey,
+      publicKey: (await importJWK(publicJwk, signingAlgorithm)) as CryptoKey,
+      publicJwk,
+    };
   }
 }
 
-async function readKey(path: string): Promise<SigningKey> {
-  const jwk = JSON.parse(await readFile(path, 'utf8')) as JWK & { kid: string; iat: number };
-  const { kty, crv, x, y, kid, alg, use } = jwk;
-  const publicJwk = { kty, crv, x, y, kid, alg, use } as JWK;
-  return {
-    id: kid,
-    createdAtSeconds: jwk.iat,
-    privateKey: (await importJWK(jwk, signingAlgorithm)) as CryptoKey,
-    publicKey: (await importJWK(publicJwk, signingAlgorithm)) as CryptoKey,
-    publicJwk,
-  };
+async function makeKey(createdAt: Date): Promise<NewKey> {
+  const { privateKey } = await generateKeyPair(signingAlgorithm, { extractable: true });
+  const jwk = await exportJWK(privateKey);
+  const kid = await calculateJwkThumbprint(jwk);
+  return toNewKey({ ...jwk, kid, alg: signingAlgorithm, use: 'sig', iat: createdAt.getTime() / 1000 });
+}
+
+function toNewKey(jwk: PrivateJwk): NewKey {
+  return { id: jwk.kid, createdAt: new Date(jwk.iat * 1000), text: JSON.stringify(jwk) };
+}
+
+/** The keys of an earlier version: a JSON Web Key (RFC 7517) in each file. */
+async function readKeyFiles(folder: string): Promise<NewKey[]> {
+  let names: string[];
+  try {
+    names = await readdir(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+  return Promise.all(
+    names
+      .filter((name) => /^[\w-]+\.json$/.test(name))
+      .map(async (name) => toNewKey(JSON.parse(await readFile(join(folder, name), 'utf8')) as PrivateJwk)),
+  );
 }

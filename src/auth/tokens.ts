@@ -3,7 +3,7 @@ import { SignJWT } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { z } from 'zod';
 import type { Basis, TokenAccess } from './principal.js';
-import { issuer, verifyOwnToken } from './own-tokens.js';
+import { issuer, notBeforeLeewaySeconds, verifyOwnToken } from './own-tokens.js';
 import { signingAlgorithm, type SigningKeys } from './signing-keys.js';
 
 /** What registry tokens are for; also the `service` of the challenge. */
@@ -54,13 +54,15 @@ export interface IssuedToken {
 export class RegistryTokens {
   readonly #keys: SigningKeys;
   readonly #lifetimeSeconds: number;
+  readonly #now: () => Date;
   readonly #verified = new LRUCache<string, { readonly said: RegistryToken; readonly expiresAtMs: number }>({
     max: 10_000,
   });
 
-  constructor(keys: SigningKeys, lifetimeSeconds: number) {
+  constructor(keys: SigningKeys, lifetimeSeconds: number, now: () => Date = () => new Date()) {
     this.#keys = keys;
     this.#lifetimeSeconds = lifetimeSeconds;
+    this.#now = now;
   }
 
   async issue(
@@ -69,7 +71,7 @@ export class RegistryTokens {
     lifetimeSeconds = this.#lifetimeSeconds,
   ): Promise<IssuedToken> {
     const { id, key } = await this.#keys.current();
-    const issuedAt = new Date();
+    const issuedAt = this.#now();
     const now = Math.floor(issuedAt.getTime() / 1000);
     const token = await new SignJWT({ access, basis: standsOn })
       .setProtectedHeader({ alg: signingAlgorithm, kid: id, typ: 'JWT' })
@@ -77,7 +79,7 @@ export class RegistryTokens {
       .setAudience(registryAudience)
       .setSubject(name)
       .setIssuedAt(now)
-      .setNotBefore(now)
+      .setNotBefore(now - notBeforeLeewaySeconds)
       .setExpirationTime(now + lifetimeSeconds)
       .setJti(randomUUID())
       .sign(key);
@@ -86,9 +88,10 @@ export class RegistryTokens {
 
   /** @returns undefined when the token is not ours, not intact, or expired */
   async verify(token: string): Promise<RegistryToken | undefined> {
+    const now = this.#now();
     const known = this.#verified.get(token);
-    if (known !== undefined && known.expiresAtMs > Date.now()) return known.said;
-    const payload = await verifyOwnToken(token, { keys: this.#keys, audience: registryAudience, claims });
+    if (known !== undefined && known.expiresAtMs > now.getTime()) return known.said;
+    const payload = await verifyOwnToken(token, { keys: this.#keys, audience: registryAudience, claims, now });
     if (payload === undefined) return undefined;
     const said: RegistryToken = { basis: payload.basis as Basis, access: payload.access };
     this.#verified.set(token, { said, expiresAtMs: payload.exp * 1000 });

@@ -1,6 +1,9 @@
+import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { writeFileDurably } from '../durable-files.js';
+import { readdir, readFile, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import bcrypt from 'bcrypt';
+import { syncFolder, writeFileDurably } from '../durable-files.js';
 import type { UserRecord, UserRecords } from '../metadata/user-records.js';
 import { generatePassword, hashPassword, normalizeHash } from './passwords.js';
 
@@ -16,7 +19,8 @@ export function parseUserName(name: string): string {
 }
 
 /**
- * Makes user `admin` when nobody is an administrator, as at the first start.
+ * Makes user `admin` when nobody is an administrator, as at the first start. Of several processes that start at the same
+ * time, on this machine or another, one makes it, and only its password is left in a file.
  *
  * @param passwordPath where a generated password is left, readable by its owner only
  * @returns whether `passwordPath` holds the password
@@ -26,12 +30,49 @@ export async function ensureAdmin(
   password: string | undefined,
   passwordPath: string,
 ): Promise<{ readonly generated: boolean }> {
-  if ((await users.countAdmins()) > 0) return { generated: existsSync(passwordPath) };
-  // A file left by a first start that died holds a password nobody could have used.
+  if ((await users.countAdmins()) > 0) {
+    await finishFirstStart(users, passwordPath);
+    return { generated: await isAdminPassword(users, passwordPath) };
+  }
   const chosen = password ?? generatePassword();
-  if (password === undefined) await writeFileDurably(passwordPath, `${chosen}\n`, 0o600);
-  await users.addUser({ name: adminName, passwordHash: await hashPassword(chosen), role: 'admin' });
-  return { generated: password === undefined };
+  const passwordHash = await hashPassword(chosen);
+  // Not yet by its name: another process may be the one whose password counts.
+  const candidate = `${passwordPath}.${randomUUID()}`;
+  if (password === undefined) await writeFileDurably(candidate, `${chosen}\n`, 0o600);
+  const isMade = await users.addUser({ name: adminName, passwordHash, role: 'admin' });
+  if (password !== undefined) return { generated: false };
+  if (isMade) await putInPlace(candidate, passwordPath);
+  else await rm(candidate, { force: true });
+  return { generated: isMade };
+}
+
+/** Gives the password its place that a first start left when it died after it had made the user. */
+async function finishFirstStart(users: UserRecords, passwordPath: string): Promise<void> {
+  const folder = dirname(passwordPath);
+  const prefix = `${basename(passwordPath)}.`;
+  for (const name of await readdir(folder)) {
+    if (!name.startsWith(prefix)) continue;
+    const candidate = join(folder, name);
+    if (await isAdminPassword(users, candidate)) await putInPlace(candidate, passwordPath);
+    else await rm(candidate, { force: true });
+  }
+}
+
+/** Whether a file holds the password that user `admin` has now, which may have been changed from anywhere. */
+async function isAdminPassword(users: UserRecords, path: string): Promise<boolean> {
+  const admin = await users.findUser(adminName);
+  if (admin === undefined || !existsSync(path)) return false;
+  return bcrypt.compare((await readFile(path, 'utf8')).trim(), admin.passwordHash);
+}
+
+async function putInPlace(candidate: string, path: string): Promise<void> {
+  try {
+    await rename(candidate, path);
+  } catch (error) {
+    // Another process has done it already.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+  await syncFolder(dirname(path));
 }
 
 /** A line of an htpasswd file that could not be taken, and why. */

@@ -88,6 +88,11 @@ export interface AdoptedFile {
   readonly isShared: boolean;
 }
 
+/** The store could not be reached, or was too busy, for as long as it was tried. */
+export class StoreUnavailableError extends Error {
+  override readonly name = 'StoreUnavailableError';
+}
+
 /** What of unfinished bytes is abandoned. */
 export interface AbandonedOptions {
   /** Only what was begun before. */

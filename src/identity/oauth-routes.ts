@@ -43,7 +43,7 @@ export interface IdentityRoutesOptions {
 /** Everything under `/oauth`, and where clients are told of it: logging in, and what programs get from it. */
 export function identityRoutes(router: Router, options: IdentityRoutesOptions): void {
   const { store, records, passwords, accessTokens: tokens, publicUrl, accessTokenSeconds, now } = options;
-  const signIn = options.oidc && new OidcSignIn(options.oidc);
+  const signIn = options.oidc && new OidcSignIn(options.oidc, now);
   const login: LoginOptions = {
     server: new OAuthServer({ store, tokens, accessTokenSeconds, ...(now !== undefined && { now }) }),
     logins: new Logins(store, records, now),

@@ -7,6 +7,7 @@ import {
   calculatePKCECodeChallenge,
   ClientSecretBasic,
   ClientSecretPost,
+  clockSkew,
   Configuration,
   customFetch,
   discovery,
@@ -61,17 +62,19 @@ const leftAloneMs = 5_000;
 /** Signing in with an OpenID Connect provider: code, PKCE, state and nonce (OpenID Connect Core 1.0, section 3.1). */
 export class OidcSignIn {
   readonly #provider: OidcProvider;
+  readonly #now: () => Date;
   #configuration: Promise<Configuration> | undefined;
   #askAgainAtMs = 0;
 
   /** @throws {RangeError} when the provider cannot be one */
-  constructor(provider: OidcProvider) {
+  constructor(provider: OidcProvider, now: () => Date = () => new Date()) {
     const wrong = wrongIssuer(provider.issuer);
     if (wrong !== undefined) throw new RangeError(`oidc.issuer ${wrong}`);
     if (!isProviderName(provider.name) || provider.name === localProvider) {
       throw new RangeError(`oidc.name must be a DNS label, and not "${localProvider}"`);
     }
     this.#provider = provider;
+    this.#now = now;
   }
 
   get name(): string {
@@ -161,12 +164,12 @@ export class OidcSignIn {
   }
 
   async #configure(): Promise<Configuration> {
-    if (this.#configuration === undefined || Date.now() >= this.#askAgainAtMs) {
-      this.#askAgainAtMs = Date.now() + rememberedMs;
+    if (this.#configuration === undefined || performance.now() >= this.#askAgainAtMs) {
+      this.#askAgainAtMs = performance.now() + rememberedMs;
       const configuration = this.#discover();
       this.#configuration = configuration;
       configuration.catch(() => {
-        this.#askAgainAtMs = Date.now() + leftAloneMs;
+        this.#askAgainAtMs = performance.now() + leftAloneMs;
       });
     }
     try {
@@ -188,7 +191,9 @@ export class OidcSignIn {
     const found = await discovery(new URL(issuer), clientId, undefined, None(), options);
     const server = found.serverMetadata();
     if (server.issuer !== issuer) throw new Error(`${issuer} says it is ${server.issuer}`);
-    const configuration = new Configuration(server, clientId, undefined, authenticationOf(server, clientSecret));
+    // Tokens are judged by the clock that all processes share.
+    const metadata = { [clockSkew]: (this.#now().getTime() - Date.now()) / 1000 };
+    const configuration = new Configuration(server, clientId, metadata, authenticationOf(server, clientSecret));
     configuration.timeout = timeoutSeconds;
     if (request !== undefined) configuration[customFetch] = request;
     // eslint-disable-next-line @typescript-eslint/no-deprecated -- as above

@@ -1,6 +1,7 @@
 import type { Context, Next } from 'koa';
 import { BodyTooLargeError, stopReading } from '../http.js';
 import { OciError } from '../oci/errors.js';
+import { isDatabaseOutage } from '../metadata/postgres-errors.js';
 import { StatusError } from './errors.js';
 import { PatchError } from './patch.js';
 import { ProtobufError } from './protobuf.js';
@@ -13,7 +14,7 @@ export async function statusErrors(ctx: Context, next: Next): Promise<void> {
   } catch (error) {
     if (ctx.headerSent) throw error;
     const known = toStatusError(error);
-    if (known.reason === 'InternalError') ctx.app.emit('error', error, ctx);
+    if (known.reason === 'InternalError' || isDatabaseOutage(error)) ctx.app.emit('error', error, ctx);
     if (!ctx.req.complete) stopReading(ctx.req);
     ctx.set(known.headers);
     ctx.status = known.code;
@@ -51,6 +52,14 @@ export function toStatusError(error: unknown): StatusError {
         headers: error.headers,
         cause: error,
       },
+    );
+  }
+  if (isDatabaseOutage(error)) {
+    return new StatusError(
+      'ServiceUnavailable',
+      'the database does not answer; try again',
+      { retryAfterSeconds: 5 },
+      { headers: { 'Retry-After': '5' }, cause: error },
     );
   }
   if (error instanceof Error && 'code' in error && noSpaceCodes.has(error.code)) {

@@ -56,7 +56,7 @@ export function sendWatch(
   const start = startOf(ctx);
   const bookmarks = flagOf(ctx, 'allowWatchBookmarks');
   const seconds = Math.min(numberOf(ctx, 'timeoutSeconds') ?? usualSeconds * (1 + Math.random()), maxSeconds);
-  const until = new Date(Date.now() + seconds * 1000);
+  const untilMs = performance.now() + seconds * 1000;
 
   const ended = new AbortController();
   const end = () => {
@@ -113,7 +113,7 @@ export function sendWatch(
         }
         if (start.sendInitialEvents) yield line(bookmark(from!, initialEventsEnd));
       }
-      const options = { from: from!, bookmarks, signal: ended.signal, until, stillMay };
+      const options = { from: from!, bookmarks, signal: ended.signal, untilMs, stillMay };
       for await (const told of watchChanges(feed, selection, options)) {
         const parts = told.map(({ event, change }) => line(event, change));
         yield parts.length === 1 ? parts[0]! : Buffer.concat(parts);
@@ -148,8 +148,8 @@ function dropWhenStalled(ctx: Context, body: Readable): void {
     const isStuck = socket.writableLength > 0 && socket.bytesWritten - socket.writableLength === written;
     written = socket.bytesWritten - socket.writableLength;
     if (!isStuck) stalledSince = undefined;
-    else if (stalledSince === undefined) stalledSince = Date.now();
-    else if (Date.now() - stalledSince > stallMs) socket.destroy();
+    else if (stalledSince === undefined) stalledSince = performance.now();
+    else if (performance.now() - stalledSince > stallMs) socket.destroy();
   }, stallMs / 6);
   timer.unref();
   body.once('close', () => {

@@ -60,7 +60,7 @@ export class ChangeFeed {
   }
 
   async #waitAndRead(after: number): Promise<void> {
-    await this.#store.waitForChange(after, { signal: this.#stopping, until: new Date(Date.now() + tickMs) });
+    await this.#store.waitForChange(after, { signal: this.#stopping, withinMs: tickMs });
     if (this.#stopping.aborted) return;
     if (this.#through !== undefined && (await this.#store.currentVersion()) <= this.#through) return;
     const read = await this.#store.readChanges(after, { limit: readAtOnce });
@@ -110,7 +110,8 @@ export interface WatchOptions {
   /** Ends it, within a second. */
   readonly signal: AbortSignal;
   /** When to end, about. */
-  readonly until: Date;
+  /** By `performance.now()`. */
+  readonly untilMs: number;
   /** Asked every second while there are events: whether the caller still may. */
   readonly stillMay: () => Promise<boolean>;
   readonly bookmarkMs?: number;
@@ -136,12 +137,12 @@ const checkMs = 900;
 export async function* watchChanges(
   feed: ChangeFeed,
   { source, namespace, matches, visible, show }: WatchSelection,
-  { from, bookmarks, signal, until, stillMay, bookmarkMs = usualBookmarkMs }: WatchOptions,
+  { from, bookmarks, signal, untilMs, stillMay, bookmarkMs = usualBookmarkMs }: WatchOptions,
 ): AsyncGenerator<readonly ToldEvent[]> {
   let version = from;
-  let checkedAt = Date.now();
-  let nextBookmark = Date.now() + bookmarkMs;
-  while (!signal.aborted && Date.now() < until.getTime()) {
+  let checkedAt = performance.now();
+  let nextBookmark = performance.now() + bookmarkMs;
+  while (!signal.aborted && performance.now() < untilMs) {
     const read = await feed.changesAfter(version, source.resource);
     if (read === undefined) throw expired(version);
     let told: ToldEvent[] = [];
@@ -156,14 +157,14 @@ export async function* watchChanges(
       told = [];
     }
     version = Math.max(version, read.through);
-    if (bookmarks && Date.now() >= nextBookmark) {
-      nextBookmark = Date.now() + bookmarkMs;
+    if (bookmarks && performance.now() >= nextBookmark) {
+      nextBookmark = performance.now() + bookmarkMs;
       told.push({ event: bookmark(version), change: undefined });
     }
     if (told.length === 0) continue;
-    if (Date.now() - checkedAt > checkMs) {
+    if (performance.now() - checkedAt > checkMs) {
       if (!(await stillMay())) return;
-      checkedAt = Date.now();
+      checkedAt = performance.now();
     }
     yield told;
   }

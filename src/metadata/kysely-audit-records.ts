@@ -7,6 +7,8 @@ import type {
   AuditRecords,
   NewAuditRecord,
 } from './audit-records.js';
+import { inBatches } from './batches.js';
+import { isSqlite } from './dialect.js';
 import type { AuditRecordTable, Database, Schema } from './schema.js';
 import { withoutSync } from './without-sync.js';
 
@@ -32,10 +34,14 @@ export class KyselyAuditRecords implements AuditRecords {
   }
 
   async append(records: readonly NewAuditRecord[]): Promise<void> {
+    const chunks = [...(isSqlite(this.#db) ? inChunks(records) : inBatches(records))];
     const insert = async (db: Kysely<Schema>) => {
-      for (const chunk of inChunks(records)) await db.insertInto('audit_record').values(chunk.map(toRow)).execute();
+      for (const chunk of chunks) await db.insertInto('audit_record').values(chunk.map(toRow)).execute();
     };
-    await withoutSync(this.#db, (db) => (records.length > 1 ? db.transaction().execute(insert) : insert(db)));
+    await withoutSync(this.#db, (db) =>
+      // Beside others: nothing here depends on what anybody else writes.
+      chunks.length > 1 ? db.transaction().setIsolationLevel('read committed').execute(insert) : insert(db),
+    );
   }
 
   async find(id: number): Promise<AuditRecord | undefined> {
@@ -123,7 +129,7 @@ export class KyselyAuditRecords implements AuditRecords {
 
 /**
  * Few rows or many make a statement, but of few different sizes: each has a text of its own, and those that were
- * prepared are remembered by their text.
+ * prepared for SQLite are remembered by their text.
  */
 function* inChunks<T>(values: readonly T[]): Generator<readonly T[]> {
   let begin = 0;

@@ -57,33 +57,54 @@ export class KyselyBlobRecords implements BlobRecords {
   async linkBlob(repository: RepositoryName, digest: Digest, collectAt: Date): Promise<BlobRecord | undefined> {
     // Most uploads are of new content: they need not wait for the write lock to learn that.
     if ((await findBlob(this.#db, digest)) === undefined) return undefined;
-    return this.#db.transaction().execute(async (tx) => {
+    return this.#write(repository, async (tx, repositoryId) => {
       const blob = await findBlob(tx, digest);
-      if (blob !== undefined) await this.#link(tx, repository, digest, collectAt);
+      if (blob !== undefined) await this.#link(tx, await repositoryId(), digest, collectAt);
       return blob;
     });
   }
 
   async addBlob(repository: RepositoryName, blob: BlobRecord, upload: string, collectAt: Date): Promise<BlobRecord> {
-    return this.#db.transaction().execute(async (tx) => {
+    return this.#write(repository, async (tx, repositoryId) => {
       await tx
         .insertInto('blob')
         .values({ ...blob, created_at: this.#now().getTime() })
         .onConflict((conflict) => conflict.column('digest').doNothing())
         .execute();
-      await this.#link(tx, repository, blob.digest, collectAt);
+      await this.#link(tx, await repositoryId(), blob.digest, collectAt);
       const kept = (await findBlob(tx, blob.digest))!;
       if (kept.location === blob.location) await removeUpload(tx, upload);
       return kept;
     });
   }
 
-  async #link(tx: Transaction<Schema>, repository: RepositoryName, digest: Digest, collectAt: Date): Promise<void> {
-    const writer = new StreamWriter(tx, this.#now());
-    const { id: repositoryId } = await writer.ensure(repository);
-    await writer.finish();
-    const at = writer.at.getTime();
-    const times = { linked_at: at, collect_at: collectAt.getTime() };
+  /**
+   * One transaction on the blobs of a repository, which is made when its id is asked for. Where it is there already nothing
+   * takes a version, and many may add and link blobs at a time: whoever comes second finds the rows of the first. Those who
+   * take blobs away do so alone.
+   */
+  async #write<Result>(
+    repository: RepositoryName,
+    work: (tx: Transaction<Schema>, repositoryId: () => Promise<number>) => Promise<Result>,
+  ): Promise<Result> {
+    const beside = this.#db.transaction().setIsolationLevel('read committed');
+    const done = await beside.execute(async (tx) => {
+      const id = await findRepositoryId(tx, repository);
+      return id === undefined ? undefined : { result: await work(tx, () => Promise.resolve(id)) };
+    });
+    if (done !== undefined) return done.result;
+    return this.#db.transaction().execute((tx) =>
+      work(tx, async () => {
+        const writer = new StreamWriter(tx, this.#now());
+        const { id } = await writer.ensure(repository);
+        await writer.finish();
+        return id;
+      }),
+    );
+  }
+
+  async #link(tx: Transaction<Schema>, repositoryId: number, digest: Digest, collectAt: Date): Promise<void> {
+    const times = { linked_at: this.#now().getTime(), collect_at: collectAt.getTime() };
     await tx
       .insertInto('repository_blob')
       .values({ repository_id: repositoryId, digest, ...times })

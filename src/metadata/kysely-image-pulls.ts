@@ -17,33 +17,39 @@ export class KyselyImagePulls implements ImagePulls {
   }
 
   async record(pulls: readonly (RepositoryImage & { readonly at: Date })[]): Promise<void> {
-    for (let begin = 0; begin < pulls.length; begin += recordedAtOnce) {
-      await this.#record(pulls.slice(begin, begin + recordedAtOnce));
+    // In one order, so that two who record at a time do not wait for each other.
+    const sorted = pulls.toSorted((a, b) => compare(a.repository, b.repository) || compare(a.image, b.image));
+    for (let begin = 0; begin < sorted.length; begin += recordedAtOnce) {
+      await this.#record(sorted.slice(begin, begin + recordedAtOnce));
     }
   }
 
   async #record(pulls: readonly (RepositoryImage & { readonly at: Date })[]): Promise<void> {
     await withoutSync(this.#db, (db) =>
-      db.transaction().execute(async (tx) => {
-        const ids = new Map<RepositoryName, number | undefined>();
-        for (const { repository, image, at } of pulls) {
-          if (!ids.has(repository)) ids.set(repository, await findRepositoryId(tx, repository));
-          const repositoryId = ids.get(repository);
-          // It was deleted meanwhile.
-          if (repositoryId === undefined) continue;
-          const pulledAt = at.getTime();
-          await tx
-            .insertInto('image_pull')
-            .values({ repository_id: repositoryId, image, pulled_at: pulledAt })
-            .onConflict((conflict) =>
-              conflict
-                .columns(['repository_id', 'image'])
-                .doUpdateSet({ pulled_at: pulledAt })
-                .where('image_pull.pulled_at', '<', pulledAt),
-            )
-            .execute();
-        }
-      }),
+      // Beside others, who may record the same: the later one counts.
+      db
+        .transaction()
+        .setIsolationLevel('read committed')
+        .execute(async (tx) => {
+          const ids = new Map<RepositoryName, number | undefined>();
+          for (const { repository, image, at } of pulls) {
+            if (!ids.has(repository)) ids.set(repository, await findRepositoryId(tx, repository));
+            const repositoryId = ids.get(repository);
+            // It was deleted meanwhile.
+            if (repositoryId === undefined) continue;
+            const pulledAt = at.getTime();
+            await tx
+              .insertInto('image_pull')
+              .values({ repository_id: repositoryId, image, pulled_at: pulledAt })
+              .onConflict((conflict) =>
+                conflict
+                  .columns(['repository_id', 'image'])
+                  .doUpdateSet({ pulled_at: pulledAt })
+                  .where('image_pull.pulled_at', '<', pulledAt),
+              )
+              .execute();
+          }
+        }),
     );
   }
 
@@ -129,4 +135,8 @@ export class KyselyImagePulls implements ImagePulls {
     );
     return Number(numDeletedRows);
   }
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }

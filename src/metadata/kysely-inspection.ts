@@ -192,7 +192,7 @@ export class KyselyInspection implements Inspection {
 
   async isKnownLocation(location: string): Promise<boolean> {
     // Bytes of an upload that is being finished stand at their final place before the blob's row does.
-    const upload = location.slice(location.lastIndexOf('/') + 1);
+    const upload = location.slice(location.lastIndexOf('/') + 1).replace(/-.*$/, '');
     const row = await this.#db
       .selectFrom('blob')
       .select('location')

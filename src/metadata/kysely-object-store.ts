@@ -18,8 +18,6 @@ import {
 import { projectRange, stateOfNamespace } from './repository-rows.js';
 import type { ChangeTable, Database, ObjectTable, Schema } from './schema.js';
 
-/** How long a change that another process made may stay unseen by those who wait. */
-const pollMs = 100;
 const expiredAtOnce = 500;
 
 /** Ends a transaction whose writes cannot be. */
@@ -49,14 +47,17 @@ export class KyselyObjectStore implements ObjectStore {
   readonly #readVersion: RunQuery<{ value: number }, object>;
   readonly #readPruned: RunQuery<{ value: number }, object>;
   readonly #lastChange: RunQuery<{ version: number | null }, { resource: string }>;
+  readonly #pollMs: number;
   readonly #waiting = new Set<Waiting>();
   #polling = false;
   /** The versions of the last changes of resources, as of a version. */
   #lastChanges: { readonly version: number; readonly of: Map<string, number> } = { version: -1, of: new Map() };
 
-  constructor(db: Database, now: () => Date = () => new Date()) {
+  /** @param pollMs how long a change that another process made may stay unseen by those who wait, when nobody announces it */
+  constructor(db: Database, now: () => Date = () => new Date(), pollMs = 100) {
     this.#db = db;
     this.#now = now;
+    this.#pollMs = pollMs;
     this.#findRow = compileQuery(db, (parameter) =>
       db
         .selectFrom('object')
@@ -167,7 +168,8 @@ export class KyselyObjectStore implements ObjectStore {
     after: number,
     { resource, limit }: { readonly resource?: string; readonly limit: number },
   ): Promise<{ readonly changes: readonly Change[]; readonly through: number } | undefined> {
-    return this.#db.transaction().execute(async (tx) => {
+    const reading = this.#db.transaction().setAccessMode('read only');
+    return reading.execute(async (tx) => {
       const sequences = await tx.selectFrom('sequence').select(['name', 'value']).execute();
       const valueOf = (name: string) => sequences.find((row) => row.name === name)?.value ?? 0;
       if (after < valueOf('pruned_through')) return undefined;
@@ -184,20 +186,20 @@ export class KyselyObjectStore implements ObjectStore {
     });
   }
 
-  /** Lets those who wait look: something else in this process wrote lines of the change log. */
+  /** Lets those who wait look: something else, here or in another process, wrote lines of the change log. */
   announce(): void {
     this.#wake(Number.MAX_SAFE_INTEGER);
   }
 
   async waitForChange(
     after: number,
-    { signal, until }: { readonly signal: AbortSignal; readonly until?: Date },
+    { signal, withinMs = Infinity }: { readonly signal: AbortSignal; readonly withinMs?: number },
   ): Promise<void> {
     if ((await this.currentVersion()) > after || signal.aborted) return;
     await new Promise<void>((resolve) => {
       const entry: Waiting = {
         after,
-        until: until?.getTime() ?? Infinity,
+        until: performance.now() + withinMs,
         wake: () => {
           this.#waiting.delete(entry);
           signal.removeEventListener('abort', entry.wake);
@@ -349,7 +351,7 @@ export class KyselyObjectStore implements ObjectStore {
 
   /** Wakes those who know less than a version, and those who have waited long enough. */
   #wake(version: number): void {
-    const now = this.#now().getTime();
+    const now = performance.now();
     for (const entry of [...this.#waiting]) if (entry.after < version || entry.until <= now) entry.wake();
   }
 
@@ -359,7 +361,7 @@ export class KyselyObjectStore implements ObjectStore {
     this.#polling = true;
     try {
       while (this.#waiting.size > 0) {
-        await sleep(pollMs, undefined, { ref: false });
+        await sleep(this.#pollMs, undefined, { ref: false });
         if (this.#waiting.size > 0) this.#wake(await this.currentVersion());
       }
     } catch {

@@ -10,7 +10,7 @@ import { compileQuery, type RunQuery } from './compiled-query.js';
 import { insertImage } from './image-rows.js';
 import { ended } from './kysely-upload-records.js';
 import { removeLeftovers } from './repository-removal.js';
-import { dropImageIfUnlinked, projectRange } from './repository-rows.js';
+import { dropImageIfUnlinked, idOf, projectRange } from './repository-rows.js';
 import type {
   ManifestPush,
   ManifestPushResult,
@@ -149,9 +149,8 @@ export class KyselyRepositoryStore implements RepositoryStore {
   async listTags(repository: RepositoryName, { last, limit }: Page<string>): Promise<Tag[]> {
     let query = this.#db
       .selectFrom('tag')
-      .innerJoin('repository', 'repository.id', 'tag.repository_id')
       .select('tag.name')
-      .where('repository.name', '=', repository)
+      .where('tag.repository_id', '=', idOf(repository))
       .where('tag.image', 'is not', null)
       .orderBy('tag.name')
       .limit(limit);
@@ -162,9 +161,8 @@ export class KyselyRepositoryStore implements RepositoryStore {
   async listTagEvents(repository: RepositoryName, tag: Tag, limit: number): Promise<TagEvent[]> {
     const rows = await this.#db
       .selectFrom('tag_event')
-      .innerJoin('repository', 'repository.id', 'tag_event.repository_id')
       .selectAll('tag_event')
-      .where('repository.name', '=', repository)
+      .where('repository_id', '=', idOf(repository))
       .where('tag', '=', tag)
       .orderBy('sequence', 'desc')
       .limit(limit)
@@ -180,10 +178,9 @@ export class KyselyRepositoryStore implements RepositoryStore {
   ): Promise<Descriptor[]> {
     let query = this.#db
       .selectFrom('repository_image')
-      .innerJoin('repository', 'repository.id', 'repository_image.repository_id')
       .innerJoin('image', 'image.digest', 'repository_image.image')
       .select(['image.media_type', 'image.digest', 'image.size', 'image.artifact_type', 'image.annotations'])
-      .where('repository.name', '=', repository)
+      .where('repository_image.repository_id', '=', idOf(repository))
       .where('repository_image.subject', '=', subject)
       .orderBy('repository_image.image')
       .limit(limit);

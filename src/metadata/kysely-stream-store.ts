@@ -4,11 +4,12 @@ import type { Tag } from '../oci/reference.js';
 import type { RepositoryName } from '../oci/repository-name.js';
 import { inBatches } from './batches.js';
 import { compileQuery, type RunQuery } from './compiled-query.js';
+import { isSqlite } from './dialect.js';
 import { insertImage } from './image-rows.js';
 import type { ImportOutcome, ImportState } from './import-state.js';
 import { toImportState } from './import-rows.js';
 import { removeLeftovers } from './repository-removal.js';
-import { projectRange } from './repository-rows.js';
+import { idOf, projectRange } from './repository-rows.js';
 import type { Database, RepositoryTable, Schema, TagEventTable, TagImportTable, TagTable } from './schema.js';
 import { eventsKey, readEvents, toSpecTag, toStreamShell, toTagEvent, toTagState } from './stream-rows.js';
 import { ConfigUnknownError } from './stream-store.js';
@@ -259,7 +260,7 @@ export class KyselyStreamStore implements StreamStore {
         'image_summary.version as imageVersion',
       ])
       .$if(of.kind === 'tag' || of.kind === 'stream', (events) =>
-        events.where('repository.name', '=', (of as { repository: RepositoryName }).repository),
+        events.where('tag_event.repository_id', '=', idOf((of as { repository: RepositoryName }).repository)),
       )
       .$if(of.kind === 'tag', (events) =>
         events
@@ -328,9 +329,8 @@ export class KyselyStreamStore implements StreamStore {
   async listLinkedImages(name: RepositoryName, after: string | undefined, limit: number): Promise<readonly Digest[]> {
     const rows = await this.#db
       .selectFrom('repository_image')
-      .innerJoin('repository', 'repository.id', 'repository_image.repository_id')
       .select('repository_image.image')
-      .where('repository.name', '=', name)
+      .where('repository_id', '=', idOf(name))
       .$if(after !== undefined, (query) => query.where('repository_image.image', '>', after as Digest))
       .orderBy('repository_image.image')
       .limit(limit)
@@ -364,9 +364,8 @@ export class KyselyStreamStore implements StreamStore {
   async listTagsOfImage(name: RepositoryName, image: Digest, limit: number): Promise<readonly Tag[]> {
     const rows = await this.#db
       .selectFrom('tag')
-      .innerJoin('repository', 'repository.id', 'tag.repository_id')
       .select('tag.name')
-      .where('repository.name', '=', name)
+      .where('repository_id', '=', idOf(name))
       .where('tag.image', '=', image)
       .orderBy('tag.name')
       .limit(limit)
@@ -486,7 +485,7 @@ export class KyselyStreamStore implements StreamStore {
     return this.#db
       .selectFrom('tag')
       .where('tag.repository_id', '=', repositoryId)
-      .$if(glob !== undefined, (query) => query.where(matchesGlob(glob!)))
+      .$if(glob !== undefined, (query) => query.where(matchesGlob(this.#db, glob!)))
       .$if(digestPrefix !== undefined, (query) =>
         query.where((where) =>
           where.or(
@@ -498,7 +497,7 @@ export class KyselyStreamStore implements StreamStore {
       )
       .$if(state === 'scheduled', (query) => query.where('tag.scheduled', '=', 1))
       .$if(state === 'failing', (query) => query.where('tag.conditions', 'is not', null))
-      .$if(within !== undefined, (query) => query.where(isWithin(within!)));
+      .$if(within !== undefined, (query) => query.where(isWithin(this.#db, within!)));
   }
 
   /** All tags are counted as they come and go; what is filtered is counted when it is asked for. */
@@ -561,13 +560,19 @@ function digestRanges(prefix: string): readonly (readonly [Digest, Digest])[] {
 }
 
 /** Tags like a glob of `*` and `?`. */
-function matchesGlob(glob: string) {
+function matchesGlob(db: Kysely<Schema>, glob: string) {
   if (!/[*?]/.test(glob)) return sql<boolean>`tag.name = ${glob}`;
   const [prefix] = glob.split(/[*?]/, 1) as [string];
   // What may begin with anything is looked for in the order in which it is wanted, until the page is full.
-  if (prefix === '') return sql<boolean>`tag.name glob ${glob.replaceAll('[', '[[]')}`;
+  const isLike = isSqlite(db)
+    ? sql<boolean>`tag.name glob ${glob.replaceAll('[', '[[]')}`
+    : sql<boolean>`tag.name like ${glob
+        .replaceAll(/[\\%_]/g, '\\$&')
+        .replaceAll('*', '%')
+        .replaceAll('?', '_')}`;
+  if (prefix === '') return isLike;
   // The range lets an index find what begins like the glob.
-  return sql<boolean>`(tag.name >= ${prefix} and tag.name < ${prefix + highest} and tag.name glob ${glob.replaceAll('[', '[[]')})`;
+  return sql<boolean>`(tag.name >= ${prefix} and tag.name < ${prefix + highest} and ${isLike})`;
 }
 
 async function countStreams(db: Kysely<Schema>, project: string): Promise<number> {
@@ -582,9 +587,9 @@ async function countStreams(db: Kysely<Schema>, project: string): Promise<number
 }
 
 /** Tags in one of the sets. */
-function isWithin(sets: readonly GlobSet[]) {
+function isWithin(db: Kysely<Schema>, sets: readonly GlobSet[]) {
   const anyOf = (globs: readonly string[]) =>
-    sql<boolean>`(${sql.join([sql`1 = 0`, ...globs.map(matchesGlob)], sql` or `)})`;
+    sql<boolean>`(${sql.join([sql`1 = 0`, ...globs.map((glob) => matchesGlob(db, glob))], sql` or `)})`;
   const each = sets.map(({ included, excluded }) => sql<boolean>`(${anyOf(included)} and not ${anyOf(excluded)})`);
   return sql<boolean>`(${sql.join([sql`1 = 0`, ...each], sql` or `)})`;
 }
@@ -710,7 +715,7 @@ class TransactionalEdit implements StreamEdit {
       .select('name')
       .where('repository_id', '=', stream.id)
       .where('sequence', '>', 0)
-      .where(isWithin(sets))
+      .where(isWithin(this.#tx, sets))
       .limit(1)
       .executeTakeFirst();
     return row?.name;

@@ -22,7 +22,7 @@ export class KyselyUpstreamBudgets implements UpstreamBudgets {
     { requests, windowMs }: { readonly requests: number | undefined; readonly windowMs: number },
   ): Promise<{ readonly granted: number; readonly retryAfterMs: number }> {
     return this.#write(registry, async (tx, at) => {
-      // A window begins with its first request. The update also takes hold of the row, for databases that let several write.
+      // A window begins with its first request. The update also takes hold of the row, where several may write at a time.
       await tx
         .updateTable('upstream_budget')
         .set({ used: 0, window_start: at })
@@ -109,23 +109,27 @@ export class KyselyUpstreamBudgets implements UpstreamBudgets {
   #write<Result>(registry: string, work: (tx: Transaction<Schema>, at: number) => Promise<Result>): Promise<Result> {
     const at = this.#now().getTime();
     return withoutSync(this.#db, (db) =>
-      db.transaction().execute(async (tx) => {
-        await tx
-          .insertInto('upstream_budget')
-          .values({
-            registry,
-            used: 0,
-            window_start: at,
-            blocked_until: null,
-            told_limit: null,
-            told_remaining: null,
-            last_used_at: at,
-            last_error: null,
-          })
-          .onConflict((conflict) => conflict.column('registry').doNothing())
-          .execute();
-        return work(tx, at);
-      }),
+      // Beside others: whoever has changed the row of a registry holds it until the end.
+      db
+        .transaction()
+        .setIsolationLevel('read committed')
+        .execute(async (tx) => {
+          await tx
+            .insertInto('upstream_budget')
+            .values({
+              registry,
+              used: 0,
+              window_start: at,
+              blocked_until: null,
+              told_limit: null,
+              told_remaining: null,
+              last_used_at: at,
+              last_error: null,
+            })
+            .onConflict((conflict) => conflict.column('registry').doNothing())
+            .execute();
+          return work(tx, at);
+        }),
     );
   }
 }

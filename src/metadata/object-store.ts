@@ -147,8 +147,8 @@ export interface ObjectStore {
     options: { readonly resource?: string; readonly limit: number },
   ): Promise<{ readonly changes: readonly Change[]; readonly through: number } | undefined>;
 
-  /** Resolves when something was committed after a version, when the signal fires, or some time after `until`. */
-  waitForChange(after: number, options: { readonly signal: AbortSignal; readonly until?: Date }): Promise<void>;
+  /** Resolves when something was committed after a version, when the signal fires, or some time after so many milliseconds. */
+  waitForChange(after: number, options: { readonly signal: AbortSignal; readonly withinMs?: number }): Promise<void>;
 
   /** Forgets changes made before a time. @returns how many */
   pruneChanges(before: Date): Promise<number>;

@@ -2,7 +2,6 @@ import SqliteDatabase from 'better-sqlite3';
 import {
   CompiledQuery,
   Kysely,
-  Migrator,
   SqliteAdapter,
   SqliteDialect,
   SqliteDriver,
@@ -14,7 +13,7 @@ import {
 import { LRUCache } from 'lru-cache';
 import { CommitLog } from './commit-log.js';
 import { offerDirectReads } from './compiled-query.js';
-import { migrations } from './migrations/index.js';
+import { migrate } from './migrations/migrate.js';
 import type { Database, Schema } from './schema.js';
 import { SnapshotReads } from './snapshot-reads.js';
 import { offerWithoutSync } from './without-sync.js';
@@ -64,23 +63,18 @@ export async function openSqlite(path: string, options: SqliteOptions = {}): Pro
     ),
     ...(options.onQuery && { log: (event) => options.onQuery?.(event.queryDurationMillis) }),
   });
-  await migrate(db);
+  await migrate(db, { allowsNewer: false });
   offerDirectReads(db, reads.prepare);
-  offerWithoutSync(db, () => {
-    log.countWritten();
-    reads.renew();
-  });
+  offerWithoutSync(db, (write) =>
+    db.connection().execute(async (connection) => {
+      const result = await write(connection);
+      // What was just written does not count as something to be synced.
+      log.countWritten();
+      reads.renew();
+      return result;
+    }),
+  );
   return db;
-}
-
-async function migrate(db: Database): Promise<void> {
-  const migrator = new Migrator({ db, provider: { getMigrations: () => Promise.resolve({ ...migrations }) } });
-  const { error, results } = await migrator.migrateToLatest();
-  if (error === undefined) return;
-  const failed = results?.find((result) => result.status === 'Error')?.migrationName;
-  throw new Error(`the database could not be brought up to date${failed === undefined ? '' : ` (${failed})`}`, {
-    cause: error,
-  });
 }
 
 /** What has to hear of commits. */

@@ -304,17 +304,17 @@ export class StreamWriter {
     if (to.id === from.id || (await this.isLinked(to, image))) return;
     const at = this.at.getTime();
     const closure = sql`with recursive closure(image) as (
-        select ${image}
+        select digest from image where digest = ${image}
         union select image_reference.target from closure
           inner join image_reference on image_reference.image = closure.image and image_reference.role = 'manifest')`;
     const { rows: linked } = await sql<{ readonly image: Digest }>`${closure}
       insert into repository_image (repository_id, image, subject, sparse, linked_at)
-      select ${to.id}, source.image, source.subject, source.sparse, ${at} from closure
+      select cast(${to.id} as bigint), source.image, source.subject, source.sparse, cast(${at} as bigint) from closure
         inner join repository_image as source on source.repository_id = ${from.id} and source.image = closure.image
       where true on conflict do nothing returning image`.execute(this.#tx);
     await sql`${closure}
       insert into repository_blob (repository_id, digest, linked_at, collect_at)
-      select distinct ${to.id}, source.digest, ${at}, null from closure
+      select distinct cast(${to.id} as bigint), source.digest, cast(${at} as bigint), cast(null as bigint) from closure
         inner join image_reference on image_reference.image = closure.image
         inner join repository_blob as source
           on source.repository_id = ${from.id} and source.digest = image_reference.target

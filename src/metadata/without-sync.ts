@@ -1,15 +1,14 @@
 import type { Kysely } from 'kysely';
 import type { Database, Schema } from './schema.js';
 
-const overlooked = new WeakMap<Database, () => void>();
+/** Runs a write, and does not wait for the disk. */
+export type RunWithoutSync = <Result>(write: (db: Kysely<Schema>) => Promise<Result>) => Promise<Result>;
 
-/**
- * Lets an adapter spare a write the wait for the disk.
- *
- * @param overlook makes what was just written on the connection not count as something to be synced
- */
-export function offerWithoutSync(db: Database, overlook: () => void): void {
-  overlooked.set(db, overlook);
+const offered = new WeakMap<Database, RunWithoutSync>();
+
+/** Lets an adapter spare a write the wait for the disk. */
+export function offerWithoutSync(db: Database, run: RunWithoutSync): void {
+  offered.set(db, run);
 }
 
 /**
@@ -17,11 +16,6 @@ export function offerWithoutSync(db: Database, overlook: () => void): void {
  * with the next commit at the latest. It spares the wait for the disk.
  */
 export async function withoutSync<T>(db: Database, write: (db: Kysely<Schema>) => Promise<T>): Promise<T> {
-  const overlook = overlooked.get(db);
-  if (overlook === undefined) return write(db);
-  return db.connection().execute(async (connection) => {
-    const result = await write(connection);
-    overlook();
-    return result;
-  });
+  const run = offered.get(db);
+  return run === undefined ? write(db) : run(write);
 }

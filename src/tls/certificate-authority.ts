@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import { randomBytes, webcrypto } from 'node:crypto';
+import { createPrivateKey, randomBytes, webcrypto, X509Certificate } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
@@ -7,12 +7,14 @@ import { hostname, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import * as x509 from '@peculiar/x509';
 import { makeFolder, writeFileDurably } from '../durable-files.js';
+import type { KeyRecords } from '../metadata/key-records.js';
 
 const dayMs = 86_400_000;
 const caLifetimeMs = 3650 * dayMs;
 const serverLifetimeMs = 90 * dayMs;
 /** A certificate is renewed when less than this is left of it. */
 const renewBeforeMs = 30 * dayMs;
+const purpose = 'certificate-authority';
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 
 x509.cryptoProvider.set(webcrypto);
@@ -25,16 +27,30 @@ export interface ServerCertificate {
   readonly key: string;
 }
 
+/** How a certificate authority is opened. */
+export interface CertificateAuthorityOptions {
+  /** Where its certificate and key are, for all processes that share them; in the folder when left out. */
+  readonly keys?: KeyRecords;
+  readonly now?: () => Date;
+}
+
 /**
- * A certificate authority of our own, in a folder: `ca.crt` for clients to trust, and in `private/` its key and a server
- * certificate signed by it. Nothing but `ca.crt` may lie beside it: the folder is what podman takes as `--cert-dir`.
+ * A certificate authority of our own. Its folder has `ca.crt` for clients to trust, and in `private/` a server certificate
+ * signed by it, which is this machine's. Nothing but `ca.crt` may lie beside it: the folder is what podman takes as
+ * `--cert-dir`.
+ *
+ * The authority's own key is one of the shared keys. One that an earlier version left in `private/` becomes the first of
+ * them when there is none; its file stays, for those who go back to that version, and is not looked at again.
  */
 export class CertificateAuthority {
   readonly #folder: string;
+  readonly #keys: KeyRecords | undefined;
   readonly #now: () => Date;
+  #shared: { readonly id: string; readonly pair: ServerCertificate } | undefined;
 
-  constructor(folder: string, now: () => Date = () => new Date()) {
+  constructor(folder: string, { keys, now = () => new Date() }: CertificateAuthorityOptions = {}) {
     this.#folder = folder;
+    this.#keys = keys;
     this.#now = now;
   }
 
@@ -48,13 +64,43 @@ export class CertificateAuthority {
    * The authority itself is made when there is none.
    *
    * @param names DNS names and IP addresses
+   * @throws {UnreadableKeyError} when this process cannot decrypt the key that others have stored
    */
   async serverCertificate(names: readonly string[]): Promise<ServerCertificate> {
     await makeFolder(join(this.#folder, 'private'), 0o755);
-    const authority = (await this.#read('ca')) ?? (await this.#makeAuthority());
+    const authority = await this.#openAuthority();
     const current = await this.#read('server');
     if (current !== undefined && (await this.#isGood(current, authority, names))) return current;
     return this.#makeServerCertificate(authority, names);
+  }
+
+  async #openAuthority(): Promise<ServerCertificate> {
+    const onFile = await this.#read('ca');
+    if (this.#keys === undefined) return onFile ?? this.#write('ca', await this.#makeAuthority());
+    let shared = await this.#findShared(this.#keys);
+    if (shared === undefined) {
+      const pair = onFile ?? (await this.#makeAuthority());
+      const id = new x509.X509Certificate(pair.cert).serialNumber;
+      // Refused when another process was faster, whose authority it is then.
+      await this.#keys.addFirst(purpose, [{ id, createdAt: this.#now(), text: JSON.stringify(pair) }]);
+      shared = await this.#findShared(this.#keys);
+      if (shared === undefined) throw new Error('the certificate authority was removed while it was read');
+    }
+    const isPublished =
+      existsSync(this.certificatePath) && (await readFile(this.certificatePath, 'utf8')) === shared.cert;
+    if (!isPublished) await writeFileDurably(this.certificatePath, shared.cert, 0o644);
+    return shared;
+  }
+
+  async #findShared(keys: KeyRecords): Promise<ServerCertificate | undefined> {
+    const [newest] = await keys.list(purpose);
+    if (newest === undefined) return undefined;
+    if (this.#shared?.id !== newest.id) {
+      const text = await keys.find(purpose, newest.id);
+      if (text === undefined) return undefined;
+      this.#shared = { id: newest.id, pair: JSON.parse(text) as ServerCertificate };
+    }
+    return this.#shared.pair;
   }
 
   async #isGood(current: ServerCertificate, authority: ServerCertificate, names: readonly string[]): Promise<boolean> {
@@ -66,6 +112,7 @@ export class CertificateAuthority {
     return (
       certificate.notAfter.getTime() - this.#now().getTime() > renewBeforeMs &&
       names.every((name) => covered?.includes(name)) &&
+      isPair(current) &&
       (await certificate.verify({ publicKey: issuer.publicKey, signatureOnly: true }))
     );
   }
@@ -84,7 +131,7 @@ export class CertificateAuthority {
         await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
       ],
     });
-    return this.#write('ca', { cert: certificate.toString('pem'), key: await toPem(keys.privateKey) });
+    return { cert: certificate.toString('pem'), key: await toPem(keys.privateKey) };
   }
 
   async #makeServerCertificate(authority: ServerCertificate, names: readonly string[]): Promise<ServerCertificate> {
@@ -149,6 +196,11 @@ export function machineNames(publicUrl: string | undefined): string[] {
   const publicHost = publicUrl === undefined ? [] : [new URL(publicUrl).hostname.replace(/^\[|\]$/g, '')];
   const ownName = /^[a-zA-Z0-9.-]+$/.test(hostname()) ? [hostname().toLowerCase()] : [];
   return [...new Set(['localhost', '127.0.0.1', '::1', ...ownName, ...addresses, ...publicHost])];
+}
+
+/** Two processes on one folder may have written each one of the files. */
+function isPair({ cert, key }: ServerCertificate): boolean {
+  return new X509Certificate(cert).checkPrivateKey(createPrivateKey(key));
 }
 
 function serialNumber(): string {

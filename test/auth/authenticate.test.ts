@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import bcrypt from 'bcrypt';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { AccessTokens } from '../../src/auth/access-tokens.js';
@@ -9,8 +8,8 @@ import { anonymous, type Basis, type TokenAccess } from '../../src/auth/principa
 import { ServiceAccountTokens } from '../../src/auth/service-account-tokens.js';
 import { SigningKeys } from '../../src/auth/signing-keys.js';
 import { RegistryTokens } from '../../src/auth/tokens.js';
+import { MemoryKeyRecords } from '../support/memory-key-records.js';
 import { openTwice, put, putUser, remove, type OpenDatabase } from '../support/stored-access.js';
-import { temporaryFolder } from '../support/temporary-folder.js';
 
 const address = '192.0.2.1';
 const access: readonly TokenAccess[] = [{ type: 'repository', name: 'team/app', actions: ['pull'] }];
@@ -25,7 +24,7 @@ describe('an authenticator', () => {
   let authenticator: Authenticator;
   beforeEach(async () => {
     ({ here, there } = await openTwice(['team']));
-    const keys = await SigningKeys.open(join(await temporaryFolder(), 'keys'));
+    const keys = await SigningKeys.open(new MemoryKeyRecords(), 'registry-tokens');
     accessTokens = new AccessTokens(here.objects);
     registryTokens = new RegistryTokens(keys, 300);
     serviceAccountTokens = new ServiceAccountTokens(keys);

@@ -1,11 +1,10 @@
 import { createHmac, generateKeyPairSync, KeyObject, sign } from 'node:crypto';
-import { join } from 'node:path';
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT, type CryptoKey } from 'jose';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { ServiceAccountTokens, type ServiceAccountTokenWish } from '../../src/auth/service-account-tokens.js';
 import { SigningKeys } from '../../src/auth/signing-keys.js';
 import { RegistryTokens } from '../../src/auth/tokens.js';
-import { temporaryFolder } from '../support/temporary-folder.js';
+import { MemoryKeyRecords } from '../support/memory-key-records.js';
 
 const wish: ServiceAccountTokenWish = { namespace: 'team', name: 'robot', uid: 'uid of robot', lifetimeSeconds: 600 };
 const basis = { kind: 'service-account', namespace: 'team', name: 'robot', uid: 'uid of robot' };
@@ -23,7 +22,7 @@ describe('tokens of service accounts', () => {
   let keys: SigningKeys;
   let tokens: ServiceAccountTokens;
   beforeEach(async () => {
-    keys = await SigningKeys.open(join(await temporaryFolder(), 'keys'));
+    keys = await SigningKeys.open(new MemoryKeyRecords(), 'service-account-tokens');
     tokens = new ServiceAccountTokens(keys);
   });
   afterEach(() => {
@@ -62,11 +61,27 @@ describe('tokens of service accounts', () => {
       aud: ['weir-api'],
       sub: 'system:serviceaccount:team:robot',
       iat: exp - 600,
-      nbf: exp - 600,
+      nbf: exp - 605,
       exp,
       jti: expect.stringMatching(/^[0-9a-f-]{36}$/) as string,
       'kubernetes.io': { namespace: 'team', serviceaccount: { name: 'robot', uid: 'uid of robot' } },
     });
+  });
+
+  test('go by the clock that all processes share, whatever this machine has', async () => {
+    const shared = { now: new Date(Date.now() - 3_600_000) };
+    const [here, there] = [
+      new ServiceAccountTokens(keys, () => shared.now),
+      new ServiceAccountTokens(keys, () => shared.now),
+    ];
+    const { token, expiresAt } = await here.issue(wish);
+    expect(Math.abs(expiresAt.getTime() - shared.now.getTime() - 600_000)).toBeLessThan(1000);
+    expect(await there.verify(token)).toEqual(basis);
+    expect(there.isVerified(token)).toBe(true);
+    expect(await tokens.verify(token)).toBeUndefined();
+    shared.now = new Date(shared.now.getTime() + 600_000);
+    expect(there.isVerified(token)).toBe(false);
+    expect(await there.verify(token)).toBeUndefined();
   });
 
   test.each<{ readonly audiences: readonly string[] | undefined; readonly isTaken: boolean }>([
@@ -170,7 +185,9 @@ describe('tokens of service accounts', () => {
     });
 
     test('of keys of another registry', async () => {
-      const foreign = new ServiceAccountTokens(await SigningKeys.open(join(await temporaryFolder(), 'keys')));
+      const foreign = new ServiceAccountTokens(
+        await SigningKeys.open(new MemoryKeyRecords(), 'service-account-tokens'),
+      );
       expect(await tokens.verify((await foreign.issue(wish)).token)).toBeUndefined();
     });
 

@@ -1,13 +1,11 @@
 import { createHash, createHmac, createSign, generateKeyPairSync, KeyObject, sign } from 'node:crypto';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import fc from 'fast-check';
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT, type CryptoKey } from 'jose';
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { Basis, TokenAccess } from '../../src/auth/principal.js';
 import { SigningKeys } from '../../src/auth/signing-keys.js';
 import { generateRefreshToken, hashRefreshToken, RegistryTokens } from '../../src/auth/tokens.js';
+import { MemoryKeyRecords } from '../support/memory-key-records.js';
 
 const lifetimeSeconds = 300;
 const basis: Basis = { kind: 'password', user: 'ada', stamp: 'of-her-password' };
@@ -24,13 +22,11 @@ interface Attack {
 }
 
 describe('registry tokens', () => {
-  let folder: string;
   let keys: SigningKeys;
   let tokens: RegistryTokens;
   let attack: Attack;
   beforeAll(async () => {
-    folder = mkdtempSync(join(tmpdir(), 'weir-test-'));
-    keys = await SigningKeys.open(folder);
+    keys = await SigningKeys.open(new MemoryKeyRecords(), 'registry-tokens');
     tokens = new RegistryTokens(keys, lifetimeSeconds);
     const { id } = await keys.current();
     const { token } = await tokens.issue(user, access);
@@ -43,9 +39,6 @@ describe('registry tokens', () => {
   });
   afterEach(() => {
     vi.useRealTimers();
-  });
-  afterAll(() => {
-    rmSync(folder, { recursive: true });
   });
 
   /** Signed by the registry itself: what is wrong with such a token is not its signature. */
@@ -96,7 +89,7 @@ describe('registry tokens', () => {
         aud: 'weir-registry',
         sub: 'ada',
         iat,
-        nbf: iat,
+        nbf: iat - 5,
         exp: iat + lifetimeSeconds,
         jti: expect.stringMatching(/^[0-9a-f-]{36}$/) as string,
         basis,
@@ -115,6 +108,29 @@ describe('registry tokens', () => {
       expect(await new RegistryTokens(keys, lifetimeSeconds).verify(token)).toBeUndefined();
     });
 
+    test('go by the clock that all processes share, whatever this machine has', async () => {
+      const shared = { now: new Date(Date.now() - 3_600_000) };
+      const now = () => shared.now;
+      const [here, there] = [
+        new RegistryTokens(keys, lifetimeSeconds, now),
+        new RegistryTokens(keys, lifetimeSeconds, now),
+      ];
+      const { token, issuedAt } = await here.issue(user, access);
+      expect(issuedAt).toEqual(shared.now);
+      expect(await there.verify(token)).toMatchObject({ basis });
+      expect(await tokens.verify(token)).toBeUndefined();
+      shared.now = new Date(shared.now.getTime() + lifetimeSeconds * 1000);
+      expect(await there.verify(token)).toBeUndefined();
+      expect(await here.verify(token)).toBeUndefined();
+    });
+
+    test('are taken by a process whose clock is a moment behind', async () => {
+      const at = new Date();
+      const here = new RegistryTokens(keys, lifetimeSeconds, () => at);
+      const behind = new RegistryTokens(keys, lifetimeSeconds, () => new Date(at.getTime() - 2000));
+      expect(await behind.verify((await here.issue(user, access)).token)).toMatchObject({ basis });
+    });
+
     test('are not remembered for longer than that', async () => {
       vi.useFakeTimers({ now: new Date('2026-01-01T00:00:00Z'), toFake: ['Date'] });
       const { token } = await tokens.issue(user, access);
@@ -127,9 +143,10 @@ describe('registry tokens', () => {
     });
 
     test('by other keys are refused', async () => {
-      const folder = mkdtempSync(join(tmpdir(), 'weir-test-'));
-      const foreign = new RegistryTokens(await SigningKeys.open(folder), lifetimeSeconds);
-      rmSync(folder, { recursive: true });
+      const foreign = new RegistryTokens(
+        await SigningKeys.open(new MemoryKeyRecords(), 'registry-tokens'),
+        lifetimeSeconds,
+      );
       expect(await tokens.verify((await foreign.issue(user, access)).token)).toBeUndefined();
     });
   });

@@ -1,5 +1,5 @@
-import { readFile, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import bcrypt from 'bcrypt';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
 import { ensureAdmin, parseUserName, readHtpasswd } from '../../src/auth/users.js';
@@ -8,6 +8,11 @@ import { openSqlite } from '../../src/metadata/sqlite.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const hash = '$2y$05$yyqOItScZADetr1f9oY/5..SrRSEUwrSUx1/XuZifHg5q/UPAw6LC';
+
+/** Every file beside one that may hold a first password. */
+async function passwordFiles(path: string): Promise<string[]> {
+  return (await readdir(dirname(path))).filter((name) => name.includes('password'));
+}
 
 describe('the first start', () => {
   let users: KyselyUserRecords;
@@ -52,6 +57,40 @@ describe('the first start', () => {
     const password = (await readFile(passwordPath, 'utf8')).trim();
     expect(password).not.toBe('never used');
     expect(await bcrypt.compare(password, (await users.findUser('admin'))!.passwordHash)).toBe(true);
+  });
+
+  test('that died after the user was made leaves the password in its place at the next', async () => {
+    await ensureAdmin(users, undefined, passwordPath);
+    await rename(passwordPath, `${passwordPath}.1`);
+    await writeFile(`${passwordPath}.2`, 'of another process that died\n');
+    expect(await ensureAdmin(users, undefined, passwordPath)).toEqual({ generated: true });
+    const password = (await readFile(passwordPath, 'utf8')).trim();
+    expect(await bcrypt.compare(password, (await users.findUser('admin'))!.passwordHash)).toBe(true);
+    expect(await passwordFiles(passwordPath)).toEqual(['admin-password']);
+  });
+
+  test('tells no password that was changed since, wherever that was', async () => {
+    await ensureAdmin(users, undefined, passwordPath);
+    await users.putUser({ name: 'admin', passwordHash: await bcrypt.hash('changed elsewhere', 4), role: 'admin' });
+    expect(await ensureAdmin(users, undefined, passwordPath)).toEqual({ generated: false });
+  });
+
+  test('of several processes on one folder leaves the password that counts', async () => {
+    const results = await Promise.all(Array.from({ length: 6 }, () => ensureAdmin(users, undefined, passwordPath)));
+    expect(results.filter(({ generated }) => generated)).toHaveLength(1);
+    const password = (await readFile(passwordPath, 'utf8')).trim();
+    expect(await bcrypt.compare(password, (await users.findUser('admin'))!.passwordHash)).toBe(true);
+    expect(await passwordFiles(passwordPath)).toEqual(['admin-password']);
+  });
+
+  test('of several machines on one database leaves the password on one of them', async () => {
+    const paths = await Promise.all([1, 2, 3].map(async () => join(await temporaryFolder(), 'admin-password')));
+    const results = await Promise.all(paths.map((path) => ensureAdmin(users, undefined, path)));
+    const told = paths.filter((_path, index) => results[index]!.generated);
+    expect(told).toHaveLength(1);
+    const password = (await readFile(told[0]!, 'utf8')).trim();
+    expect(await bcrypt.compare(password, (await users.findUser('admin'))!.passwordHash)).toBe(true);
+    for (const path of paths) expect(await passwordFiles(path)).toHaveLength(told.includes(path) ? 1 : 0);
   });
 
   test('makes no user when the configured password is too long', async () => {

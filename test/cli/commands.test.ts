@@ -1,4 +1,5 @@
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import bcrypt from 'bcrypt';
 import { Command } from 'commander';
@@ -11,6 +12,7 @@ import { UsageError } from '../../src/cli/usage-error.js';
 import { userCommand } from '../../src/cli/user-command.js';
 import { configEntries } from '../../src/config.js';
 import { KyselyUserRecords } from '../../src/metadata/kysely-user-records.js';
+import type { Database } from '../../src/metadata/schema.js';
 import { openSqlite } from '../../src/metadata/sqlite.js';
 import type { UserRecord } from '../../src/metadata/user-records.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
@@ -146,27 +148,55 @@ describe('the command', () => {
     expect(await findUser('carol')).toBeUndefined();
   });
 
-  test('keys rotate makes a key that signs from now on, and keeps the one before', async () => {
+  /** Works on the keys in the database. */
+  async function withKeyRows<Result>(work: (db: Database) => Promise<Result>): Promise<Result> {
+    const db = await openSqlite(join(dataDir, 'weir.sqlite'));
+    try {
+      return await work(db);
+    } finally {
+      await db.destroy();
+    }
+  }
+  const keyIds = () =>
+    withKeyRows(async (db) => (await db.selectFrom('key').select('id').orderBy('id').execute()).map(({ id }) => id));
+
+  test('keys rotate makes a key, and keeps the one before', async () => {
     await weir('keys', 'rotate');
-    const before = await readdir(join(dataDir, 'keys'));
-    const [, id] = /^tokens are now signed with ([\w-]+)\n$/.exec(await weir('keys', 'rotate')) ?? [];
-    const after = await readdir(join(dataDir, 'keys'));
-    expect(after.sort()).toEqual([...before, `${id!}.json`].sort());
-    expect((await stat(join(dataDir, 'keys', `${id!}.json`))).mode & 0o777).toBe(0o600);
+    const before = await keyIds();
+    const [, id] = /^tokens are signed with ([\w-]+) within ten seconds\n$/.exec(await weir('keys', 'rotate')) ?? [];
+    expect(await keyIds()).toEqual([...before, id!].sort());
+    expect((await readdir(join(dataDir, 'keys'))).sort()).toEqual(['secrets.key']);
   });
 
   test('keys rotate keeps a key that is years old until its last token has expired', async () => {
     await weir('keys', 'rotate');
-    const keys = join(dataDir, 'keys');
-    const old = await readdir(keys);
-    for (const file of old) {
-      const key = JSON.parse(await readFile(join(keys, file), 'utf8')) as { iat: number };
-      await writeFile(join(keys, file), JSON.stringify({ ...key, iat: key.iat - 1e8 }));
-    }
+    const old = await keyIds();
+    await withKeyRows((db) =>
+      db
+        .updateTable('key')
+        .set(({ eb }) => ({ created_at: eb('created_at', '-', 1e11) }))
+        .execute(),
+    );
     // The newer of the two signed until a moment ago.
     const printed = await weir('keys', 'rotate');
-    expect(printed).toMatch(/^tokens are now signed with [\w-]+\n/);
-    expect((await readdir(keys)).filter((file) => old.includes(file))).not.toEqual([]);
+    expect(printed).toMatch(/^tokens are signed with [\w-]+ within ten seconds\nremoved [\w-]+\n$/);
+    expect((await keyIds()).filter((id) => old.includes(id))).toHaveLength(1);
+  });
+
+  test('keys discard removes only what cannot be decrypted, when it is told to', async () => {
+    const [lost, found] = [randomBytes(32).toString('base64'), randomBytes(32).toString('base64')];
+    vi.stubEnv('WEIR_SECRETS_KEYS', lost);
+    await weir('keys', 'rotate');
+    const ids = await keyIds();
+    expect(await weir('keys', 'discard', '--yes')).toBe('');
+    vi.stubEnv('WEIR_SECRETS_KEYS', found);
+    await expect(weir('keys', 'rotate')).rejects.toThrow(/cannot be decrypted: .*"weir keys discard"/);
+    const lines = (word: string) => ids.map((id) => `${word} registry-tokens ${id}\n`).join('');
+    expect(await weir('keys', 'discard')).toBe(lines('cannot be decrypted:'));
+    expect(await keyIds()).toEqual(ids);
+    expect(await weir('keys', 'discard', '--yes')).toBe(lines('removed'));
+    await weir('keys', 'rotate');
+    expect((await keyIds()).filter((id) => ids.includes(id))).toEqual([]);
   });
 
   test('fsck finds nothing wrong in a new data folder', async () => {

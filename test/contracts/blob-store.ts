@@ -14,8 +14,13 @@ const MiB = 1024 * 1024;
  * Everything that any BlobStore must do.
  *
  * @param createStore opens a store; it need not be empty, and others may use it at the same time
+ * @param toldFrom how many bytes an unfinished upload has at least to be listed as such, and not as a finished one
  */
-export function blobStoreContract(name: string, createStore: () => Promise<BlobStore>): void {
+export function blobStoreContract(
+  name: string,
+  createStore: () => Promise<BlobStore>,
+  { toldFrom = 1 }: { readonly toldFrom?: number } = {},
+): void {
   describe(`${name} is a blob store that`, () => {
     let store: BlobStore;
     let uploads: RememberedUploads;
@@ -568,7 +573,7 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
 
     test('lists finished bytes, and neither unfinished nor deleted ones', async () => {
       const unfinished = newUpload();
-      await append(unfinished, 'unfinished');
+      await append(unfinished, Buffer.alloc(toldFrom, 'unfinished'));
       const [kept, empty, deleted] = [
         await storeBytes('kept'),
         await finish(newUpload(), 0),
@@ -585,8 +590,9 @@ export function blobStoreContract(name: string, createStore: () => Promise<BlobS
 
     test('lists uploads that have unfinished bytes, and neither finished nor discarded ones', async () => {
       const [unfinished, finished, discarded] = [newUpload(), newUpload(), newUpload()];
-      for (const upload of [unfinished, finished, discarded]) await append(upload, 'bytes');
-      await finish(finished, 5);
+      const bytes = Buffer.alloc(toldFrom, 'bytes');
+      for (const upload of [unfinished, finished, discarded]) await append(upload, bytes);
+      await finish(finished, bytes.length);
       await uploads.discardUpload(discarded);
       const listed: string[] = [];
       for await (const upload of store.listUploads()) listed.push(upload);

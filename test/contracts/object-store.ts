@@ -259,7 +259,7 @@ export function objectStoreContract(name: string, openDatabase: () => Promise<Da
       const waiting = store.waitForChange(begun, { signal: controller.signal });
       controller.abort();
       await waiting;
-      const later = store.waitForChange(begun, { signal: new AbortController().signal, until: now });
+      const later = store.waitForChange(begun, { signal: new AbortController().signal, withinMs: 0 });
       await later;
     });
 

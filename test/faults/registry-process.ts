@@ -26,6 +26,7 @@ export interface RegistryProcessOptions {
 /** The built program, running over plain http on a free port. */
 export interface RegistryProcess {
   readonly url: string;
+  readonly pid: number;
   /** What it wrote to standard error so far. */
   log(): string;
   /** Ends it as a crash does: no handler runs, nothing is flushed. Resolves when it is gone. */
@@ -44,6 +45,7 @@ export async function startRegistryProcess(options: RegistryProcessOptions): Pro
   }
   return {
     url,
+    pid: child.pid!,
     log,
     kill: () => kill(child),
     stop: async () => {

@@ -27,6 +27,7 @@ import { KyselyUserRecords } from '../../src/metadata/kysely-user-records.js';
 import type { ApiObject } from '../../src/metadata/object-store.js';
 import type { Database } from '../../src/metadata/schema.js';
 import { openSqlite } from '../../src/metadata/sqlite.js';
+import { MemoryKeyRecords } from '../support/memory-key-records.js';
 
 /** A clock that tests move. */
 export class TestClock {
@@ -72,7 +73,7 @@ export class IdentityServer {
   }
 
   async #serve(options: Partial<IdentityRoutesOptions>): Promise<void> {
-    const keys = await SigningKeys.open(join(this.#folder, 'keys'));
+    const keys = await SigningKeys.open(new MemoryKeyRecords(), 'registry-tokens');
     const passwords = new PasswordChecker(this.records);
     const authenticator = new Authenticator({
       passwords,

@@ -113,7 +113,9 @@ describe('a SQLite file', () => {
       const uploads = new KyselyUploadRecords(db);
       const upload = { id: 'a', repository: app, principal: 'ada', algorithm: 'sha256', size: 0 } as const;
       await uploads.addUpload({ ...upload, digestSoFar: digestOf(''), state: undefined, hashState: undefined });
-      await expect(uploads.addUpload({ ...upload, digestSoFar: digestOf(''), state: undefined, hashState: undefined })).rejects.toThrow();
+      await expect(
+        uploads.addUpload({ ...upload, digestSoFar: digestOf(''), state: undefined, hashState: undefined }),
+      ).rejects.toThrow();
       expect(syncs()).toBe(0);
       await addUser(db, 'ada');
       expect(syncs()).toBe(1);

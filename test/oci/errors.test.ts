@@ -3,8 +3,8 @@ import { ociErrorCodes, OciError, type OciErrorCode } from '../../src/oci/errors
 import { specErrorCodes } from '../support/oci-errors.js';
 
 describe('the error table', () => {
-  test('has the codes of the spec and no others', () => {
-    expect(Object.keys(ociErrorCodes).sort()).toEqual([...specErrorCodes].sort());
+  test('has the codes of the spec and one for outages', () => {
+    expect(Object.keys(ociErrorCodes).sort()).toEqual([...specErrorCodes, 'UNAVAILABLE'].sort());
     expect(specErrorCodes).toHaveLength(14);
   });
 
@@ -23,6 +23,7 @@ describe('the error table', () => {
     DENIED: 403,
     UNSUPPORTED: 405,
     TOOMANYREQUESTS: 429,
+    UNAVAILABLE: 503,
   };
   test.each(Object.entries(statuses))('%s is %i', (code, status) => {
     expect(ociErrorCodes[code as OciErrorCode].status).toBe(status);

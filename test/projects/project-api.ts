@@ -28,6 +28,7 @@ import { ServiceAccountSecrets } from '../../src/projects/service-account-secret
 import { serviceAccountResource } from '../../src/projects/service-accounts.js';
 import { workloadResources } from '../../src/projects/workloads.js';
 import { loggedIn } from '../support/api-call.js';
+import { MemoryKeyRecords } from '../support/memory-key-records.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 /** Everything about projects over one database, as one process has it. */
@@ -58,7 +59,7 @@ export async function projectParts({ registryHosts = [] }: ProjectPartsOptions =
   const store = new KyselyObjectStore(db);
   const repositories = new KyselyRepositoryStore(db);
   const box = await SecretBox.open(join(folder, 'secrets.key'));
-  const tokens = new ServiceAccountTokens(await SigningKeys.open(join(folder, 'keys')));
+  const tokens = new ServiceAccountTokens(await SigningKeys.open(new MemoryKeyRecords(), 'service-account-tokens'));
   const clock = { now: new Date() };
   const now = () => clock.now;
   const accountSecrets = new ServiceAccountSecrets({ store, box, tokens, registryHosts, now });

@@ -2,10 +2,10 @@ import { createHmac, createPublicKey, generateKeyPairSync, KeyObject, sign, type
 import { createServer, type Server } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { join } from 'node:path';
 import { decodeJwt, decodeProtectedHeader, type JWTPayload } from 'jose';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { SigningKeys } from '../../src/auth/signing-keys.js';
+import type { SigningPurpose } from '../../src/auth/signing-keys.js';
+import { currentKeyOf } from '../support/identities.js';
 import { pushImage } from '../support/images.js';
 import { admin, type Identity, type TestRegistry } from '../support/registry.js';
 import { ann, ask, must, serviceAccountToken, startTenants, startTimeout } from './tenants.js';
@@ -27,8 +27,8 @@ beforeAll(async () => {
   await registry.bind({ kind: 'ServiceAccount', namespace: 'red', name: 'default' }, 'view', 'red');
   registryToken = await registry.token(['repository:red/app:pull,push,delete']);
   accountToken = await serviceAccountToken(registry, 'red', 'default');
-  ofRegistry = await currentKey('keys');
-  ofAccounts = await currentKey('keys', 'service-accounts');
+  ofRegistry = await currentKey('registry-tokens');
+  ofAccounts = await currentKey('service-account-tokens');
   elsewhere = createServer((_request, response) => {
     visits += 1;
     response.end(JSON.stringify({ keys: [attackerJwk] }));
@@ -40,8 +40,8 @@ afterAll(async () => {
   await registry.stop();
 });
 
-async function currentKey(...folder: readonly string[]): Promise<KeyObject> {
-  const { key } = await (await SigningKeys.open(join(registry.dataDir, ...folder))).current();
+async function currentKey(purpose: SigningPurpose): Promise<KeyObject> {
+  const { key } = await currentKeyOf(registry, purpose);
   return KeyObject.from(key);
 }
 

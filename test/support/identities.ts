@@ -1,8 +1,9 @@
-import { join } from 'node:path';
 import { decodeJwt, decodeProtectedHeader, generateKeyPair, SignJWT, type CryptoKey } from 'jose';
 import { AccessTokens } from '../../src/auth/access-tokens.js';
-import { SigningKeys } from '../../src/auth/signing-keys.js';
+import { SigningKeys, type SigningPurpose } from '../../src/auth/signing-keys.js';
+import { KyselyKeyRecords } from '../../src/metadata/kysely-key-records.js';
 import { KyselyObjectStore } from '../../src/metadata/kysely-object-store.js';
+import { openSecretBox } from '../../src/secret-keys.js';
 import type { Credentials, TestRegistry } from './registry.js';
 
 /** A ClusterRole that somebody is given; everywhere when it names no namespace. */
@@ -53,11 +54,20 @@ export async function apiTokenFor(registry: TestRegistry, who: Credentials, life
   return token;
 }
 
+/** The key that a registry signs with now. */
+export async function currentKeyOf(
+  registry: TestRegistry,
+  purpose: SigningPurpose,
+): Promise<{ readonly id: string; readonly key: CryptoKey }> {
+  const records = new KyselyKeyRecords(await registry.openDatabase(), await openSecretBox(registry.config));
+  return (await SigningKeys.open(records, purpose)).current();
+}
+
 /** All that a signed token says, signed anew by the registry's own key. @param expiresIn seconds from now */
 export async function signedAgain(registry: TestRegistry, token: string, expiresIn: number): Promise<string> {
   const { kid } = decodeProtectedHeader(token);
-  for (const folder of ['keys', 'keys/service-accounts']) {
-    const { id, key } = await (await SigningKeys.open(join(registry.dataDir, folder))).current();
+  for (const purpose of ['registry-tokens', 'service-account-tokens'] as const) {
+    const { id, key } = await currentKeyOf(registry, purpose);
     if (id === kid) return signLike(token, key, expiresIn);
   }
   throw new Error('the token was not signed by the registry');

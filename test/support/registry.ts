@@ -1,11 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import bcrypt from 'bcrypt';
 import { pino } from 'pino';
+import { inject } from 'vitest';
 import { loadConfig, type Config } from '../../src/config.js';
-import type { FilesystemBlobStore } from '../../src/blobstore/filesystem.js';
+import type { BlobStore } from '../../src/blobstore/blob-store.js';
 import { policyResources, subjectLookup } from '../../src/auth/policy.js';
 import type { Subject } from '../../src/auth/subjects.js';
 import { KyselyObjectStore } from '../../src/metadata/kysely-object-store.js';
@@ -37,6 +38,28 @@ export function authorizationOf(identity: Identity): string | undefined {
   return `Basic ${Buffer.from(`${identity.name}:${identity.password}`).toString('base64')}`;
 }
 
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** URL of a PostgreSQL server on which registries of tests have databases of their own. */
+    databaseServer: string;
+  }
+}
+
+/** Settings for an empty database of the PostgreSQL server that the tests were given; none for SQLite. */
+async function databaseOfServer(): Promise<Readonly<Record<string, string>>> {
+  const server = inject('databaseServer') as string | undefined;
+  if (server === undefined) return {};
+  const { execute } = await import('./postgres.js');
+  const url = new URL(server);
+  url.pathname = `weir_${randomBytes(8).toString('hex')}`;
+  await execute(server, `create database ${url.pathname.slice(1)} template template0`);
+  return {
+    WEIR_DATABASE_URL: url.href,
+    WEIR_DATABASE_POOL_SIZE: '5',
+    WEIR_SECRETS_KEYS: randomBytes(32).toString('base64'),
+  };
+}
+
 /**
  * A registry inside the test process, over plain http on a free port, with a data folder of its own that goes when it
  * stops. Users `admin` and `user` are there.
@@ -45,7 +68,7 @@ export function authorizationOf(identity: Identity): string | undefined {
  */
 export async function startRegistry(environment: Readonly<Record<string, string>> = {}): Promise<TestRegistry> {
   const dataDir = await mkdtemp(join(tmpdir(), 'weir-test-'));
-  const registry = new TestRegistry(dataDir, environment);
+  const registry = new TestRegistry(dataDir, { ...(await databaseOfServer()), ...environment });
   await registry.start();
   await registry.addUser({ ...user, role: 'user' });
   await registry.bind(user.name, 'system:image-builder');
@@ -107,17 +130,26 @@ export class TestRegistry {
   async stop(): Promise<void> {
     await this.#running?.stop();
     await (await this.#db)?.destroy();
+    await this.#dropDatabase();
     await rm(this.dataDir, { recursive: true, force: true });
+  }
+
+  async #dropDatabase(): Promise<void> {
+    const { WEIR_DATABASE_URL: database } = this.#environment;
+    const server = inject('databaseServer') as string | undefined;
+    if (database === undefined || server === undefined) return;
+    const { execute } = await import('./postgres.js');
+    await execute(server, `drop database if exists ${new URL(database).pathname.slice(1)} with (force)`);
   }
 
   /** A second connection to the database, for looking behind the API; it is closed by `stop`. */
   openDatabase(): Promise<Database> {
-    this.#db ??= openDatabase(this.config);
+    this.#db ??= openDatabase(this.config).then(({ db }) => db);
     return this.#db;
   }
 
   /** The same bytes as the registry's own blob store. */
-  openBlobStore(): Promise<FilesystemBlobStore> {
+  openBlobStore(): Promise<BlobStore> {
     return openBlobStore(this.config);
   }
 

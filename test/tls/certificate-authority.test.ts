@@ -1,12 +1,17 @@
-import { createPrivateKey, X509Certificate } from 'node:crypto';
-import { readdir, readFile, rm, stat } from 'node:fs/promises';
+import { createPrivateKey, randomBytes, X509Certificate } from 'node:crypto';
+import { copyFile, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { UnreadableKeyError } from '../../src/metadata/key-records.js';
+import { KyselyKeyRecords } from '../../src/metadata/kysely-key-records.js';
+import { openSqlite } from '../../src/metadata/sqlite.js';
+import { SecretBox } from '../../src/projects/secret-box.js';
 import { CertificateAuthority, machineNames, type ServerCertificate } from '../../src/tls/certificate-authority.js';
+import { MemoryKeyRecords } from '../support/memory-key-records.js';
 import { temporaryFolder } from '../support/temporary-folder.js';
 
 const dayMs = 86_400_000;
@@ -19,11 +24,11 @@ describe('a certificate authority', () => {
   beforeEach(async () => {
     folder = join(await temporaryFolder(), 'tls');
     now = new Date();
-    authority = new CertificateAuthority(folder, () => now);
+    authority = new CertificateAuthority(folder, { now: () => now });
   });
 
   /** As after a restart. */
-  const openAgain = () => new CertificateAuthority(folder, () => now);
+  const openAgain = () => new CertificateAuthority(folder, { now: () => now });
 
   async function listen(certificate: ServerCertificate): Promise<number> {
     const server: Server = createServer({ ...certificate }, (_request, response) => response.end());
@@ -173,6 +178,94 @@ describe('a certificate authority', () => {
     await rm(join(folder, file));
     const { cert, key } = await openAgain().serverCertificate(names);
     expect(new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))).toBe(true);
+  });
+});
+
+describe('a certificate authority that machines share', () => {
+  let keys: MemoryKeyRecords;
+  beforeEach(() => {
+    keys = new MemoryKeyRecords();
+  });
+
+  /** As a machine of its own. */
+  async function machine(): Promise<{ readonly folder: string; readonly authority: CertificateAuthority }> {
+    const folder = join(await temporaryFolder(), 'tls');
+    return { folder, authority: new CertificateAuthority(folder, { keys }) };
+  }
+
+  const authorityOn = async ({ folder }: { readonly folder: string }) =>
+    new X509Certificate(await readFile(join(folder, 'ca.crt')));
+
+  test('is the same on all that start at the same time, each with a server certificate of its own', async () => {
+    const machines = [await machine(), await machine(), await machine()];
+    const certificates = await Promise.all(machines.map(({ authority }) => authority.serverCertificate(names)));
+    const authorities = await Promise.all(machines.map(authorityOn));
+    expect(new Set(authorities.map(({ fingerprint256 }) => fingerprint256)).size).toBe(1);
+    expect(new Set(certificates.map(({ cert }) => cert)).size).toBe(3);
+    for (const { cert } of certificates) {
+      expect(new X509Certificate(cert).verify(authorities[0]!.publicKey)).toBe(true);
+    }
+  });
+
+  test('leaves its key on none of them', async () => {
+    const { folder, authority } = await machine();
+    await authority.serverCertificate(names);
+    expect((await readdir(folder)).sort()).toEqual(['ca.crt', 'private']);
+    expect((await readdir(join(folder, 'private'))).sort()).toEqual(['server.crt', 'server.key']);
+    expect((await stat(join(folder, 'ca.crt'))).mode & 0o777).toBe(0o644);
+  });
+
+  test('writes ca.crt again when it is gone or is another', async () => {
+    const [one, other] = [await machine(), await machine()];
+    const first = await one.authority.serverCertificate(names);
+    const ca = await readFile(one.authority.certificatePath, 'utf8');
+    await rm(one.authority.certificatePath);
+    expect(await one.authority.serverCertificate(names)).toEqual(first);
+    expect(await readFile(one.authority.certificatePath, 'utf8')).toBe(ca);
+    const foreign = new CertificateAuthority(other.folder);
+    await foreign.serverCertificate(names);
+    await other.authority.serverCertificate(names);
+    expect(await readFile(other.authority.certificatePath, 'utf8')).toBe(ca);
+    const { cert } = await other.authority.serverCertificate(names);
+    expect(new X509Certificate(cert).verify(new X509Certificate(ca).publicKey)).toBe(true);
+  });
+
+  test('is the one that an earlier version has left in the folder, whose files stay', async () => {
+    const [one, other] = [await machine(), await machine()];
+    const before = await new CertificateAuthority(one.folder).serverCertificate(names);
+    const ca = await readFile(join(one.folder, 'ca.crt'), 'utf8');
+    const key = await readFile(join(one.folder, 'private', 'ca.key'), 'utf8');
+    expect(await one.authority.serverCertificate(names)).toEqual(before);
+    await other.authority.serverCertificate(names);
+    expect(await readFile(join(other.folder, 'ca.crt'), 'utf8')).toBe(ca);
+    expect(await readFile(join(one.folder, 'private', 'ca.key'), 'utf8')).toBe(key);
+    // Who goes back to that version has what was there.
+    expect(await new CertificateAuthority(one.folder).serverCertificate(names)).toEqual(before);
+  });
+
+  test('makes a new server certificate when two processes on one folder have mixed up theirs', async () => {
+    const [one, other] = [await machine(), await machine()];
+    await one.authority.serverCertificate(names);
+    await other.authority.serverCertificate(names);
+    await copyFile(join(other.folder, 'private', 'server.key'), join(one.folder, 'private', 'server.key'));
+    const { cert, key } = await one.authority.serverCertificate(names);
+    expect(new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))).toBe(true);
+  });
+
+  test('is closed to a process whose secrets keys are others, and does not read as text in the database', async () => {
+    const folder = await temporaryFolder();
+    const db = await openSqlite(join(folder, 'weir.sqlite'));
+    onTestFinished(() => db.destroy());
+    const openWith = (place: string, box: SecretBox) =>
+      new CertificateAuthority(join(folder, place), { keys: new KyselyKeyRecords(db, box) }).serverCertificate(names);
+    const box = new SecretBox([randomBytes(32)]);
+    await openWith('here', box);
+    await openWith('there', box);
+    expect(await readFile(join(folder, 'there', 'ca.crt'))).toEqual(await readFile(join(folder, 'here', 'ca.crt')));
+    await expect(openWith('elsewhere', new SecretBox([randomBytes(32)]))).rejects.toThrow(UnreadableKeyError);
+    const [row] = await db.selectFrom('key').selectAll().execute();
+    expect(row).toMatchObject({ purpose: 'certificate-authority' });
+    expect(row?.sealed).not.toContain('BEGIN');
   });
 });
 

@@ -1,4 +1,5 @@
-import { SqliteAdapter, sql, type CreateTableBuilder, type Kysely } from 'kysely';
+import { sql, type CreateTableBuilder, type Kysely } from 'kysely';
+import { isSqlite } from '../dialect.js';
 
 interface TagsBefore {
   repository: { id: number; name: string };
@@ -10,9 +11,8 @@ interface TagsBefore {
 /** Image streams: what a tag is wanted to be beside what it is, the whole of its history, and facts about images. */
 export async function up(db: Kysely<unknown>): Promise<void> {
   const { schema } = db;
-  const isSqlite = db.getExecutor().adapter instanceof SqliteAdapter;
   const byKey = <Table extends string, Column extends string>(table: CreateTableBuilder<Table, Column>) =>
-    isSqlite ? table.modifyEnd(sql`without rowid`) : table;
+    isSqlite(db) ? table.modifyEnd(sql`without rowid`) : table;
 
   // A repository is an image stream. `metadata` and `spec` are JSON objects: what of ObjectMeta and of the stream's spec
   // its owner says. `version` is the resourceVersion of the last change.
@@ -156,7 +156,7 @@ async function moveTags(db: Kysely<TagsBefore & { tag_new: Record<string, unknow
       when principal = 'system:anonymous' then 'anonymous'
       when principal like 'system:serviceaccount:%' then 'service-account'
       else 'user' end,
-    project = (select substr(name, 1, instr(name, '/') - 1) from repository where id = tag_event.repository_id)`.execute(
+    project = (select substr(name, 1, ${sql.raw(isSqlite(db) ? 'instr' : 'strpos')}(name, '/') - 1) from repository where id = tag_event.repository_id)`.execute(
     db,
   );
   let last = { id: 0, name: '' };
