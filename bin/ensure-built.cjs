@@ -17,8 +17,9 @@ function isCheckout() {
 
 /** Installs the locked npm packages, better-sqlite3's native part included, unless that was done for this lock file. */
 function ensureInstalled() {
+  if (!isCheckout()) return;
   const stamp = `${hashFiles([path.join(root, 'package-lock.json')])} abi ${process.versions.modules}\n`;
-  if (!isCheckout() || readIfThere(installedStamp) === stamp) return;
+  if (readIfThere(installedStamp) === stamp) return;
   say('installing packages (first start, or the lock file changed) ...');
   run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund']);
   say('preparing better-sqlite3 (compiled here, about a minute, where no prebuilt binary can be fetched) ...');
