@@ -135,23 +135,28 @@ async function runRow(plan: Plan, row: RateRow, contestants: readonly Contestant
 }
 
 async function measureRate(plan: Plan, work: () => Promise<number>): Promise<number> {
-  warmMemory(plan);
-  // What earlier rows left in the page cache must not be written while this one is timed.
-  spawnSync('sync');
+  settle(plan.folder, plan.sizes.bigBlob);
   const start = performance.now();
   const amount = await work();
   return amount / ((performance.now() - start) / 1000);
+}
+
+/** Before something is timed that writes up to `bytes` to the disk of `folder`: brings the machine to rest. */
+export function settle(folder: string, bytes: number): void {
+  warmMemory(folder, bytes);
+  // What earlier rows left in the page cache must not be written while this one is timed.
+  spawnSync('sync');
 }
 
 /**
  * Writes a file and removes it. A virtual machine may get its memory from its host page by page, on first use, at a tenth
  * of the speed of memory that it has used before: whoever happens to write into new pages would look slow.
  */
-function warmMemory({ folder, sizes }: Plan): void {
+function warmMemory(folder: string, bytes: number): void {
   const ballast = path.join(folder, 'ballast');
   const file = fs.openSync(ballast, 'w');
   const chunk = Buffer.alloc(MiB, 1);
-  for (let written = 0; written < sizes.bigBlob * 1.25; written += chunk.length) fs.writeSync(file, chunk);
+  for (let written = 0; written < bytes * 1.25; written += chunk.length) fs.writeSync(file, chunk);
   fs.closeSync(file);
   fs.rmSync(ballast);
 }
@@ -190,7 +195,7 @@ async function end({ running, folder }: Contestant): Promise<void> {
 }
 
 /** Nobody always goes first. */
-function rotate<T>(items: readonly T[], by: number): T[] {
+export function rotate<T>(items: readonly T[], by: number): T[] {
   const first = by % items.length;
   return [...items.slice(first), ...items.slice(0, first)];
 }

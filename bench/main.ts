@@ -5,6 +5,9 @@ import { coldPullShortfalls, formatColdPull, measureColdPull } from './cold-pull
 import { compare } from './comparison.js';
 import { type Registry, distribution, existing, killRegistries, weir } from './registries.js';
 import type { Credentials } from './registry-client.js';
+import { type Product, type ReplicatedRegistry, measureReplicas } from './replicas.js';
+import { formatReplicas, replicasJson, replicasShortfalls } from './replicas-report.js';
+import { startPostgres, startS3 } from './replicas-servers.js';
 import { findShortfalls, formatReport, toJson } from './report.js';
 import { fullSizes, quickSizes } from './rows.js';
 import { formatSchedule, measureSchedule, scheduleShortfalls } from './schedule.js';
@@ -20,6 +23,10 @@ export interface Programs {
   readonly findDistribution: () => string | undefined;
   /** Path of Debian's `docker-registry`; `undefined` when it is not installed. */
   readonly findDockerRegistry: () => string | undefined;
+  /** Folder of PostgreSQL's `initdb` and `postgres`; `undefined` when they are not installed. */
+  readonly findPostgres: () => string | undefined;
+  /** Path of `versitygw`, installed when missing; `undefined` when that cannot be had. */
+  readonly findS3Server: () => string | undefined;
 }
 
 interface Options {
@@ -79,6 +86,10 @@ export async function main(args: readonly string[], programs: Programs): Promise
     work = (folder) => runColdPull(coldPull.optsWithGlobals(), programs, folder);
   });
   command.addCommand(coldPull);
+  const replicas = describeReplicas().action(() => {
+    work = (folder) => runReplicas(replicas.optsWithGlobals(), programs, folder);
+  });
+  command.addCommand(replicas);
   try {
     command.parse([...args], { from: 'user' });
   } catch (error) {
@@ -187,7 +198,7 @@ async function runColdPull(options: ColdPullOptions, programs: Programs, folder:
     distribution:
       program === undefined
         ? undefined
-        : (upstream: URL) => distribution('distribution', 'distribution', program, upstream),
+        : (cacheOf: URL) => distribution('distribution', 'distribution', program, { cacheOf }),
   };
   const runs = await measureColdPull(registries, load, folder, say);
   if (runs.length === 0) throw new Error(`no way has "${options.only ?? ''}" in its name`);
@@ -196,6 +207,73 @@ async function runColdPull(options: ColdPullOptions, programs: Programs, folder:
   const shortfalls = coldPullShortfalls(runs);
   if (shortfalls.length > 0) process.stdout.write(`\nWhere Weir falls short:\n  ${shortfalls.join('\n  ')}\n`);
   return options.check && shortfalls.length > 0 ? 1 : 0;
+}
+
+/** Weir and distribution with all they keep on other servers: PostgreSQL and S3 of this run. */
+async function runReplicas(options: Options, programs: Programs, folder: string): Promise<number> {
+  const postgresPrograms = programs.findPostgres();
+  if (postgresPrograms === undefined) throw new Error('PostgreSQL is not installed (apt install postgresql)');
+  const s3Program = programs.findS3Server();
+  if (s3Program === undefined) throw new Error('versitygw is not there and could not be installed');
+  const wants = (id: Product): boolean => !options.without.includes(id);
+  if (wants('weir')) programs.buildWeir();
+  const program = wants('distribution') ? programs.findDistribution() : undefined;
+  if (program === undefined) say('distribution is left out');
+  const registries: ReplicatedRegistry[] = [
+    ...(wants('weir') ? [replicatedWeir(programs.checkout, profileOptions(options))] : []),
+    ...(program === undefined ? [] : [replicatedDistribution(program)]),
+  ];
+  if (registries.length === 0) throw new Error('no registry is left to measure');
+  // PostgreSQL runs with the rights of somebody else, who has to get at its folder.
+  fs.chmodSync(folder, 0o711);
+  const [postgresFolder, s3Folder] = ['postgres', 's3'].map((name) => path.join(folder, name)) as [string, string];
+  for (const own of [postgresFolder, s3Folder]) fs.mkdirSync(own);
+  const postgres = await startPostgres(postgresPrograms, postgresFolder);
+  const s3 = await startS3(s3Program, s3Folder);
+  const sizes = options.quick ? quickSizes : fullSizes;
+  const only = options.only?.toLowerCase();
+  const load = {
+    bigBlob: sizes.bigBlob,
+    smallBlobs: sizes.smallBlobs,
+    rounds: options.rounds,
+    wants: (row: string): boolean => only === undefined || row.toLowerCase().includes(only),
+  };
+  const result = await measureReplicas(registries, { postgres, s3 }, load, folder, say);
+  await postgres.program.stop();
+  await s3.program.stop();
+  if (result.rows.length === 0) throw new Error(`no row has "${options.only ?? ''}" in its name`);
+  process.stdout.write(`\n${formatReplicas(result)}\n`);
+  if (options.json !== undefined) fs.writeFileSync(options.json, replicasJson(result));
+  const shortfalls = replicasShortfalls(result);
+  if (shortfalls.length > 0) process.stdout.write(`\nWhere Weir falls short:\n  ${shortfalls.join('\n  ')}\n`);
+  return options.check && shortfalls.length > 0 ? 1 : 0;
+}
+
+function replicatedWeir(checkout: string, nodeOptions: readonly string[]): ReplicatedRegistry {
+  return {
+    product: 'weir',
+    title: weir(checkout).title,
+    replica: ({ bucket, database, password, secretsKey }) =>
+      weir(checkout, nodeOptions, {
+        WEIR_ADMIN_PASSWORD: password,
+        WEIR_SECRETS_KEYS: secretsKey,
+        WEIR_DATABASE_URL: database,
+        WEIR_BLOBSTORE_KIND: 's3',
+        WEIR_BLOBSTORE_S3_BUCKET: bucket.name,
+        WEIR_BLOBSTORE_S3_ENDPOINT: bucket.endpoint.origin,
+        WEIR_BLOBSTORE_S3_REGION: bucket.region,
+        WEIR_BLOBSTORE_S3_ACCESS_KEY_ID: bucket.accessKey,
+        WEIR_BLOBSTORE_S3_SECRET_ACCESS_KEY: bucket.secretKey,
+      }),
+  };
+}
+
+function replicatedDistribution(program: string): ReplicatedRegistry {
+  return {
+    product: 'distribution',
+    title: distribution('distribution', 'distribution', program).title,
+    replica: ({ bucket }) => distribution('distribution', 'distribution', program, { bucket }),
+  };
 }
 
 function profileOptions({ profile }: Options): string[] {
@@ -255,6 +333,7 @@ function describeCommand(): Command {
         '  npm run bench -- streams                                 100,000 image streams',
         '  npm run bench -- schedule --seconds 240                  10,000 tags that follow another registry',
         '  npm run bench -- cold-pull --rounds 1                    200 clients pull what only another registry has',
+        '  npm run bench -- replicas                                processes over PostgreSQL and S3',
         '  npm run bench -- --check --json result.json              for a build server',
         '  npm run bench -- --against http://127.0.0.1:8080 --user me:secret',
         '',
@@ -310,6 +389,19 @@ function describeColdPull(): Command {
     .option('--clients <n>', 'how many there are', parsePositive, 200)
     .option('--layers <n>', 'how many layers the image has', parsePositive, 5)
     .option('--size <MiB>', 'of each layer', parsePositive, 20)
+    .exitOverride();
+}
+
+function describeReplicas(): Command {
+  return new Command('replicas')
+    .summary('instead: how fast one process or two are over PostgreSQL and S3')
+    .description(
+      'Instead: how fast blobs are pushed to and pulled from one process or two over\n' +
+        'PostgreSQL and S3, beside distribution on the same S3 server, which is versitygw\n' +
+        'over a folder. Of the other options --rounds, --only, --quick, --without, --json,\n' +
+        '--check, --dir and --profile count here too. A round takes about three minutes and\n' +
+        '10 GB of disk.',
+    )
     .exitOverride();
 }
 

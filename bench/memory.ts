@@ -28,7 +28,8 @@ export function readMemory(pid: number): Memory | undefined {
   return { resident, peak };
 }
 
-function processTree(pid: number): number[] {
+/** A process and all that descend from it. @throws {Error} when one is gone */
+export function processTree(pid: number): number[] {
   const children = fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean);
   return [pid, ...children.flatMap((child) => processTree(Number(child)))];
 }

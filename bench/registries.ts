@@ -6,6 +6,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Memory, readMemory } from './memory.js';
+import { readProcessorSeconds } from './processor.js';
 import type { Credentials } from './registry-client.js';
 
 /** A registry that can be measured: one column of the table. */
@@ -23,17 +24,32 @@ export interface RunningRegistry {
   readonly credentials?: Credentials;
   /** Memory of its processes; `undefined` when they are not ours to look at. */
   memory(): Memory | undefined;
+  /** Processor time that its processes have used; `undefined` when they are not ours to look at. */
+  processorSeconds(): number | undefined;
   /** All it has printed so far. */
   log(): string;
   /** Ends it; resolves when its process is gone. */
   stop(): Promise<void>;
 }
 
-interface Program {
+/** A program to be started. */
+export interface Program {
   readonly command: string;
   readonly args: readonly string[];
+  /** Its working directory, where its output goes to `log`. */
   readonly folder: string;
   readonly env?: Record<string, string>;
+  /** Whose rights it has; ours when left out. */
+  readonly owner?: { readonly uid: number; readonly gid: number };
+}
+
+/** A bucket of an S3 server, and how to get at it. */
+export interface Bucket {
+  readonly endpoint: URL;
+  readonly name: string;
+  readonly region: string;
+  readonly accessKey: string;
+  readonly secretKey: string;
 }
 
 const running = new Set<ChildProcess>();
@@ -59,7 +75,8 @@ export function weir(
     id: 'weir',
     title: `Weir ${version}`,
     async start(folder) {
-      const credentials = { name: 'admin', password: randomBytes(12).toString('hex') };
+      const password = environment['WEIR_ADMIN_PASSWORD'] ?? randomBytes(12).toString('hex');
+      const credentials = { name: 'admin', password };
       const env = {
         WEIR_LISTEN: '127.0.0.1:0',
         WEIR_TLS_MODE: 'off',
@@ -80,8 +97,14 @@ export function weir(
  * memory, health checks, no tracing. No users, which spares it all authentication.
  *
  * @param cacheOf the registry that it is a pull-through cache of; of none when left out
+ * @param bucket where it keeps all, in place of a folder; whoever pulls gets the bytes from itself all the same
  */
-export function distribution(id: string, name: string, command: string, cacheOf?: URL): Registry {
+export function distribution(
+  id: string,
+  name: string,
+  command: string,
+  { cacheOf, bucket }: { readonly cacheOf?: URL; readonly bucket?: Bucket } = {},
+): Registry {
   const version = spawnSync(command, ['--version'], { encoding: 'utf8' }).stdout;
   return {
     id,
@@ -91,11 +114,14 @@ export function distribution(id: string, name: string, command: string, cacheOf?
       const config = {
         version: 0.1,
         storage: {
-          filesystem: { rootdirectory: path.join(folder, 'data') },
+          ...(bucket === undefined
+            ? { filesystem: { rootdirectory: path.join(folder, 'data') } }
+            : { s3: s3Parameters(bucket), redirect: { disable: true } }),
           cache: { blobdescriptor: 'inmemory' },
           delete: { enabled: true },
         },
-        http: { addr: address, headers: { 'X-Content-Type-Options': ['nosniff'] } },
+        // With the same secret, each of several goes on with an upload that another has begun.
+        http: { addr: address, headers: { 'X-Content-Type-Options': ['nosniff'] }, secret: 'of all processes' },
         health: { storagedriver: { enabled: true, interval: '10s', threshold: 3 } },
         ...(cacheOf !== undefined && { proxy: { remoteurl: cacheOf.origin } }),
       };
@@ -112,6 +138,12 @@ export function distribution(id: string, name: string, command: string, cacheOf?
   };
 }
 
+/** All else is as it comes: parts of 10 MiB, and copies in pieces of 32 MiB. */
+function s3Parameters({ endpoint, name, region, accessKey, secretKey }: Bucket) {
+  const account = { accesskey: accessKey, secretkey: secretKey };
+  return { ...account, region, regionendpoint: endpoint.origin, forcepathstyle: true, bucket: name };
+}
+
 /** A registry that somebody else runs. */
 export function existing(url: URL, credentials: Credentials | undefined): Registry {
   return {
@@ -122,18 +154,21 @@ export function existing(url: URL, credentials: Credentials | undefined): Regist
         url,
         ...(credentials && { credentials }),
         memory: () => undefined,
+        processorSeconds: () => undefined,
         log: () => '',
         stop: () => Promise.resolve(),
       }),
   };
 }
 
-interface Started extends Omit<RunningRegistry, 'url' | 'credentials'> {
+/** A program that was started. */
+export interface Started extends Omit<RunningRegistry, 'url' | 'credentials'> {
   /** Asks again and again until there is an answer, as long as the program lives and for at most a minute. */
   until<T>(find: () => T | undefined | Promise<T | undefined>): Promise<T>;
 }
 
-function startProgram(program: Program): Started {
+/** Starts a program that ends with the run at the latest. */
+export function startProgram(program: Program): Started {
   // A file, because reading a pipe would take processor time from the measurement.
   const logFile = path.join(program.folder, 'log');
   const output = fs.openSync(logFile, 'a');
@@ -143,6 +178,7 @@ function startProgram(program: Program): Started {
     cwd: program.folder,
     env: { ...Object.fromEntries(inherited), ...program.env },
     stdio: ['ignore', output, output],
+    ...program.owner,
   });
   fs.closeSync(output);
   running.add(child);
@@ -161,6 +197,7 @@ function startProgram(program: Program): Started {
       throw new Error(`${program.command} does not serve; it printed:\n${log().slice(-2000)}`);
     },
     memory: () => (child.pid === undefined ? undefined : readMemory(child.pid)),
+    processorSeconds: () => (child.pid === undefined ? undefined : readProcessorSeconds(child.pid)),
     async stop() {
       child.kill('SIGTERM');
       const timer = setTimeout(() => child.kill('SIGKILL'), 10_000);
@@ -176,7 +213,8 @@ async function answers(url: URL): Promise<true | undefined> {
   return response === undefined ? undefined : true;
 }
 
-async function freePort(): Promise<number> {
+/** A port of the loopback interface at which nobody listens. */
+export async function freePort(): Promise<number> {
   const server = net.createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as net.AddressInfo;

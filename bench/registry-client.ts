@@ -36,24 +36,30 @@ const manifestType = 'application/vnd.oci.image.manifest.v1+json';
 
 /** Pushes to and pulls from one repository of a registry, and checks every answer. */
 export class RegistryClient {
-  readonly #url: URL;
+  /** Those of its replicas: each request goes to the next of them. */
+  readonly #urls: readonly URL[];
+  #turn = 0;
   readonly #repository: string;
   readonly #credentials: Credentials | undefined;
   readonly #agent: http.Agent;
   #authorization: string | undefined;
 
-  private constructor(url: URL, repository: string, credentials: Credentials | undefined) {
-    this.#url = url;
+  private constructor(urls: readonly URL[], repository: string, credentials: Credentials | undefined) {
+    this.#urls = urls;
     this.#repository = repository;
     this.#credentials = credentials;
     this.#agent =
-      url.protocol === 'https:' ? new https.Agent({ keepAlive: true }) : new http.Agent({ keepAlive: true });
+      urls[0]?.protocol === 'https:' ? new https.Agent({ keepAlive: true }) : new http.Agent({ keepAlive: true });
   }
 
   /** Asks the registry how it wants to be spoken to, and fetches a token when it wants one. */
-  static async signIn(url: URL, repository: string, credentials?: Credentials): Promise<RegistryClient> {
-    const client = new RegistryClient(url, repository, credentials);
-    const answer = await client.#send({ method: 'GET', url: new URL('/v2/', url).href });
+  static async signIn(
+    urls: URL | readonly URL[],
+    repository: string,
+    credentials?: Credentials,
+  ): Promise<RegistryClient> {
+    const client = new RegistryClient(urls instanceof URL ? [urls] : urls, repository, credentials);
+    const answer = await client.#send({ method: 'GET', url: new URL('/v2/', client.#next()).href });
     if (answer.status === 401) await client.#authorize(answer, `repository:${repository}:pull,push`);
     else expectStatus(answer, 200, 'GET /v2/');
     return client;
@@ -118,7 +124,7 @@ export class RegistryClient {
   }
 
   openConnection(): Promise<Connection> {
-    return Connection.open(this.#url);
+    return Connection.open(this.#next());
   }
 
   /** Pulls once and hashes what comes: the timed pulls only count bytes. */
@@ -140,14 +146,22 @@ export class RegistryClient {
   }
 
   #path(rest: string): string {
-    return new URL(`/v2/${this.#repository}/${rest}`, this.#url).href;
+    return new URL(`/v2/${this.#repository}/${rest}`, this.#next()).href;
   }
 
   /** An upload's next address, query included: some registries keep the upload's state there. */
   #location(answer: Answer): string {
     const location = answer.headers.location;
     if (location === undefined) throw new Error(`status ${answer.status} without Location`);
-    return new URL(location, this.#url).href;
+    const next = this.#next();
+    const { href, pathname, search } = new URL(location, next);
+    return this.#urls.length === 1 ? href : new URL(pathname + search, next).href;
+  }
+
+  #next(): URL {
+    const url = this.#urls[this.#turn % this.#urls.length]!;
+    this.#turn += 1;
+    return url;
   }
 
   async #request(status: number, sent: Sent): Promise<Answer> {

@@ -114,7 +114,8 @@ function cells(measurement: Measurement, { columns }: Result): string[] {
   return [`${measurement.row}, ${measurement.unit}`, ...values];
 }
 
-function formatTable(rows: readonly (readonly string[])[]): string[] {
+/** Columns one below the other, the first to the left and the others to the right. */
+export function formatTable(rows: readonly (readonly string[])[]): string[] {
   const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
   return rows.map((row) =>
     row
@@ -124,6 +125,7 @@ function formatTable(rows: readonly (readonly string[])[]): string[] {
   );
 }
 
-function count(number: number, noun: string): string {
+/** As in `1 round` and `2 rounds`. */
+export function count(number: number, noun: string): string {
   return number === 1 ? `1 ${noun}` : `${number} ${noun}s`;
 }

@@ -140,11 +140,17 @@ export function mebibytes(size: number): string {
   return size % (1024 * MiB) === 0 ? `${size / (1024 * MiB)} GiB` : `${Math.round(size / MiB)} MiB`;
 }
 
-function makeBlobs(count: number, size: number): Blob[] {
+/** Makes so many blobs of `size` bytes. */
+export function makeBlobs(count: number, size: number): Blob[] {
   return Array.from({ length: count }, () => makeBlob(size));
 }
 
-async function pull(client: RegistryClient, connections: number, requests: readonly CheckedRequest[]): Promise<void> {
+/** Sends requests on so many connections at once. */
+export async function pull(
+  client: RegistryClient,
+  connections: number,
+  requests: readonly CheckedRequest[],
+): Promise<void> {
   const queue = requests.values();
   const workers = Array.from({ length: connections }, async () => {
     const connection = await client.openConnection();
@@ -169,7 +175,12 @@ async function repeat(client: RegistryClient, request: CheckedRequest, seconds: 
   return count;
 }
 
-async function inParallel<T>(limit: number, items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+/** Works on items, at most `limit` of them at a time. */
+export async function inParallel<T>(
+  limit: number,
+  items: readonly T[],
+  work: (item: T) => Promise<void>,
+): Promise<void> {
   const queue = items.values();
   const workers = Array.from({ length: limit }, async () => {
     for (const item of queue) await work(item);

@@ -350,6 +350,10 @@ export async function createApp({
   });
 
   const koa = new Koa();
+  koa.use((_ctx, next) => {
+    objects.arrive();
+    return next();
+  });
   koa.use(requestLog(log, metrics));
   koa.use(
     auditTrail(audit, {

@@ -236,7 +236,11 @@ const schema = z.strictObject({
             .optional()
             .describe('bucket of an S3 store; bytes in it are read whatever the kind'),
           endpoint: httpUrl.optional().describe('URL of a store that is not of AWS, such as http://minio:9000'),
-          region: z.string().min(1).default('us-east-1').describe('region of the bucket'),
+          region: z
+            .string()
+            .min(1)
+            .optional()
+            .describe('region of the bucket (from the environment as with every AWS tool; us-east-1 with an endpoint)'),
           prefix: z
             .string()
             .regex(/^([\w.-]+(\/[\w.-]+)*)?$/, 'expected names with / between them')
@@ -253,15 +257,15 @@ const schema = z.strictObject({
           secretAccessKey: z.string().min(1).optional().describe('of the account'),
           caFile: z.string().min(1).optional().describe('PEM certificates by which the endpoint is known'),
           encryption: z
-            .enum(['AES256', 'aws:kms'])
+            .enum(['AES256', 'aws:kms', 'aws:kms:dsse'])
             .optional()
-            .describe('encryption asked of the store: AES256 or aws:kms (that of the bucket)'),
+            .describe('encryption asked of the store: AES256, aws:kms or aws:kms:dsse (that of the bucket)'),
           kmsKeyId: z.string().min(1).optional().describe('key of aws:kms (that of the account)'),
           bufferBytes: z
             .int()
             .min(0)
-            .default(64 * 1024 * 1024)
-            .describe('memory that uploads of a process share beside the 5 MiB each of them may have'),
+            .default(128 * 1024 * 1024)
+            .describe('memory for uploads of a process; more only when there are so many that 5 MiB for each is more'),
           redirect: flag.default(false).describe('whether blobs are read at the store itself, by a URL that expires'),
           redirectExpireSeconds: z.int().min(1).max(604_800).default(1200).describe('how long such a URL is good for'),
           redirectExclude: z
@@ -273,7 +277,7 @@ const schema = z.strictObject({
         .refine((s3) => (s3.accessKeyId === undefined) === (s3.secretAccessKey === undefined), {
           error: 'accessKeyId and secretAccessKey go together',
         })
-        .refine((s3) => s3.kmsKeyId === undefined || s3.encryption === 'aws:kms', {
+        .refine((s3) => s3.kmsKeyId === undefined || s3.encryption?.startsWith('aws:kms') === true, {
           error: 'kmsKeyId needs encryption aws:kms',
         }),
     })

@@ -18,7 +18,15 @@ export function boundedLabel(known: Iterable<string>, max = maxLabelValues): (va
   };
 }
 
-/** What `/metrics` tells Prometheus. */
+/** How a process measures. */
+export interface MetricsOptions {
+  /** Also memory, event loop and the like of this process. */
+  readonly processMetrics: boolean;
+  /** What all processes have measured, when several share the listener: this one is one of them. */
+  readonly collectAll?: () => Promise<string>;
+}
+
+/** What `/metrics` tells Prometheus. What every process would tell alike says how it is put together: not as a sum. */
 export class Metrics {
   readonly registry = new Registry();
 
@@ -52,10 +60,16 @@ export class Metrics {
   readonly uploadsOpen = new Gauge({
     name: 'weir_uploads_open',
     help: 'Upload sessions that were begun and not finished.',
+    aggregator: 'max',
     registers: [this.registry],
   });
 
-  readonly blobs = new Gauge({ name: 'weir_blobs', help: 'Blobs stored.', registers: [this.registry] });
+  readonly blobs = new Gauge({
+    name: 'weir_blobs',
+    help: 'Blobs stored.',
+    aggregator: 'max',
+    registers: [this.registry],
+  });
 
   readonly databaseSeconds = new Histogram({
     name: 'weir_database_query_duration_seconds',
@@ -74,6 +88,7 @@ export class Metrics {
   readonly importsWaiting = new Gauge({
     name: 'weir_imports_waiting',
     help: 'Tags that will be looked for in other registries; due: those whose time has come; failing: those whose last look failed.',
+    aggregator: 'max',
     labelNames: ['state'],
     registers: [this.registry],
   });
@@ -81,6 +96,7 @@ export class Metrics {
   readonly importDelaySeconds = new Gauge({
     name: 'weir_import_delay_seconds',
     help: 'How long the tag that waits longest has been due.',
+    aggregator: 'max',
     registers: [this.registry],
   });
 
@@ -98,8 +114,15 @@ export class Metrics {
     registers: [this.registry],
   });
 
-  /** @param processMetrics also memory, event loop and the like of this process */
-  constructor({ processMetrics }: { readonly processMetrics: boolean }) {
+  readonly #collectAll: (() => Promise<string>) | undefined;
+
+  constructor({ processMetrics, collectAll }: MetricsOptions) {
     if (processMetrics) collectDefaultMetrics({ register: this.registry });
+    this.#collectAll = collectAll;
+  }
+
+  /** Of all processes that share the listener, in the text format of Prometheus. */
+  text(): Promise<string> {
+    return this.#collectAll?.() ?? this.registry.metrics();
   }
 }

@@ -1,6 +1,6 @@
 import { createServer as createHttpServer, type Server } from 'node:http';
-import { createServer as createHttpsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import { createServer as createHttpsServer, Server as HttpsServer } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { createApp, type App } from './app.js';
@@ -38,6 +38,8 @@ export interface RunningRegistry {
 /** Per request head; a token with many scopes is long. */
 const maxHeaderSize = 32 * 1024;
 const certificateRefreshMs = 10_000;
+/** Who has connected a moment before the end may still ask something. */
+const silenceMs = 1000;
 
 /** Starts a registry: opens the data folder, makes what a first start needs, and listens. */
 export async function startRegistry(
@@ -74,6 +76,7 @@ export async function startRegistry(
     guard.watch(request);
   });
   server.on('clientError', answerMalformed);
+  const silent = watchSilent(server);
   await listen(server, config);
 
   return {
@@ -83,7 +86,7 @@ export async function startRegistry(
     passwordPath: admin.generated ? adminPasswordPath(config) : undefined,
     stop: async () => {
       stopping.abort();
-      const clean = await closeServer(server, config.shutdownGraceSeconds * 1000);
+      const clean = await closeServer(server, silent, config.shutdownGraceSeconds * 1000);
       guard.close();
       await jobs.stop();
       await app.close();
@@ -151,7 +154,18 @@ function ownUrl(server: Server, config: Config): string {
   return `${config.tls.mode === 'off' ? 'http' : 'https'}://${host}:${port}`;
 }
 
-async function closeServer(server: Server, graceMs: number): Promise<boolean> {
+/** Connections on which nothing was asked yet, as clients open them in advance. Node takes them for busy ones. */
+function watchSilent(server: Server): ReadonlySet<Socket> {
+  const silent = new Set<Socket>();
+  server.on(server instanceof HttpsServer ? 'secureConnection' : 'connection', (socket: Socket) => {
+    silent.add(socket);
+    socket.once('close', () => silent.delete(socket));
+  });
+  server.prependListener('request', (request) => silent.delete(request.socket));
+  return silent;
+}
+
+async function closeServer(server: Server, silent: ReadonlySet<Socket>, graceMs: number): Promise<boolean> {
   let clean = true;
   const closed = new Promise<void>((resolve) => {
     server.close(() => {
@@ -162,6 +176,12 @@ async function closeServer(server: Server, graceMs: number): Promise<boolean> {
   const idle = setInterval(() => {
     server.closeIdleConnections();
   }, 100);
+  const silence = setTimeout(
+    () => {
+      for (const socket of silent) socket.destroy();
+    },
+    Math.min(silenceMs, graceMs / 2),
+  );
   const cutOff = setTimeout(() => {
     clean = false;
     server.closeAllConnections();
@@ -169,5 +189,6 @@ async function closeServer(server: Server, graceMs: number): Promise<boolean> {
   await closed;
   clearInterval(idle);
   clearTimeout(cutOff);
+  clearTimeout(silence);
   return clean;
 }

@@ -97,9 +97,8 @@ describe('every setting', () => {
       blobstore: {
         kind: 'disk',
         s3: {
-          region: 'us-east-1',
           prefix: '',
-          bufferBytes: 64 * 1024 * 1024,
+          bufferBytes: 128 * 1024 * 1024,
           redirect: false,
           redirectExpireSeconds: 1200,
           redirectExclude: [],

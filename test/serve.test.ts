@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { once } from 'node:events';
 import { readFile, rm, stat } from 'node:fs/promises';
 import { request as httpRequest, type ClientRequest, type IncomingMessage, type Server } from 'node:http';
 import { get as httpsGet } from 'node:https';
@@ -185,6 +186,18 @@ describe('a registry that is stopped', () => {
     const began = performance.now();
     expect(await registry.stop()).toBe(true);
     expect(performance.now() - began).toBeLessThan(5000);
+  });
+
+  test('nor for those on which nothing was ever asked', async () => {
+    const registry = await start(await configure({ WEIR_SHUTDOWN_GRACE_SECONDS: '10' }));
+    const { hostname, port } = new URL(registry.url);
+    const socket = connect({ host: hostname, port: Number(port) });
+    await once(socket, 'connect');
+    const closed = once(socket, 'close');
+    const began = performance.now();
+    expect(await registry.stop()).toBe(true);
+    expect(performance.now() - began).toBeLessThan(5000);
+    await closed;
   });
 
   test('leaves its data folder to the next one, which may start at once', async () => {

@@ -153,6 +153,12 @@ export interface BlobStore {
    */
   adopt(upload: string, path: string, mayShare: boolean): Promise<AdoptedFile | undefined>;
 
+  /**
+   * Makes the bytes of an upload such that whoever has been appending to it until now, in another process that was given up,
+   * can change them no more.
+   */
+  takeOver?(upload: UploadProgress): Promise<void>;
+
   /** Deletes whatever an upload left: unfinished bytes, and finished ones whose location nobody remembers. */
   discardUpload(upload: Pick<UploadProgress, 'id' | 'state'>): Promise<void>;
 

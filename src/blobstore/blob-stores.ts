@@ -29,6 +29,8 @@ export function kindOfLocation(location: string): BlobStoreKind {
 export class BlobStores implements BlobStore {
   readonly kind: BlobStoreKind;
   readonly #stores: Readonly<Record<BlobStoreKind, BlobStore>>;
+  /** Uploads with bytes on disk that may not be synced yet; on S3 nothing is ever left to sync. */
+  readonly #unsynced = new Set<string>();
 
   /** @param kind where new bytes go */
   constructor(stores: Readonly<Record<BlobStoreKind, BlobStore>>, kind: BlobStoreKind) {
@@ -44,13 +46,13 @@ export class BlobStores implements BlobStore {
   async append(upload: UploadProgress, source: Readable, options: AppendOptions): Promise<AppendResult> {
     // Also for bytes of none: a session that was begun and never written to begins here.
     const kind = upload.size === 0 ? this.kind : kindOfState(upload.state);
+    if (kind === 'disk') this.#unsynced.add(upload.id);
     const result = await this.#stores[kind].append({ ...upload, state: inner(upload.state) }, source, options);
     return { ...result, state: outer(kind, result.state) };
   }
 
   async sync(upload: string): Promise<void> {
-    // On S3 nothing is ever left to sync.
-    await this.#stores.disk.sync(upload);
+    if (this.#unsynced.delete(upload)) await this.#stores.disk.sync(upload);
   }
 
   async openUpload(
@@ -67,8 +69,13 @@ export class BlobStores implements BlobStore {
 
   async finish(upload: UploadProgress): Promise<string | undefined> {
     const kind = upload.size === 0 ? this.kind : kindOfState(upload.state);
+    this.#unsynced.delete(upload.id);
     const location = await this.#stores[kind].finish({ ...upload, state: inner(upload.state) });
     return location && outerLocation(kind, location);
+  }
+
+  async takeOver(upload: UploadProgress): Promise<void> {
+    await this.#stores[kindOfState(upload.state)].takeOver?.({ ...upload, state: inner(upload.state) });
   }
 
   async adopt(upload: string, path: string, mayShare: boolean): Promise<AdoptedFile | undefined> {
@@ -77,6 +84,7 @@ export class BlobStores implements BlobStore {
   }
 
   async discardUpload({ id, state }: Pick<UploadProgress, 'id' | 'state'>): Promise<void> {
+    this.#unsynced.delete(id);
     // What failed before its state was remembered is where new bytes went.
     const kinds = new Set([kindOfState(state), this.kind]);
     for (const kind of kinds) await this.#stores[kind].discardUpload({ id, state: inner(state) });

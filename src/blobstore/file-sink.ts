@@ -12,13 +12,21 @@ const writebackSize = 32 * 1024 * 1024;
 /** How long bytes are gathered that somebody is waiting to read. */
 const gatherMs = 20;
 
+/** Where a stream goes that is received; `FileSink` says what each of these does. */
+export interface ByteSink {
+  readonly failure: Error | undefined;
+  take(chunk: Buffer): boolean;
+  ready(): Promise<void>;
+  drain(): Promise<void>;
+}
+
 /**
  * Streams a source into a sink. The events of the source are listened to here, since a pipe costs more for each of the
  * many small pieces that a socket gives than hashing them does.
  *
  * @returns why the source broke off; what the store did wrong is thrown
  */
-export async function receive(source: Readable, sink: FileSink): Promise<Error | undefined> {
+export async function receive(source: Readable, sink: ByteSink): Promise<Error | undefined> {
   const interrupted = await new Promise<Error | undefined>((resolve) => {
     const stop = finished(source, { writable: false }, (error) => {
       source.off('data', onData);
@@ -48,7 +56,7 @@ export async function receive(source: Readable, sink: FileSink): Promise<Error |
  * Writes what it is given at an offset, and shows it to the observer. Bytes are gathered into large writes, and while
  * one is under way the next is gathered.
  */
-export class FileSink {
+export class FileSink implements ByteSink {
   /** Bytes written since the sink was made; after `drain`, all that the observer saw. */
   appendedBytes = 0;
   /** What went wrong on this side of the stream. */

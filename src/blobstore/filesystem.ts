@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import {
   chmod,
@@ -124,6 +125,21 @@ export class FilesystemBlobStore implements BlobStore {
     await rename(this.#uploadPath(upload), this.#finishedPath(upload));
     await (await this.#folder(folder)).sync();
     return `${folder}/${upload}`;
+  }
+
+  async takeOver({ id: upload, size }: UploadProgress): Promise<void> {
+    const path = this.#uploadPath(upload);
+    await (await this.#reopen(upload))?.close();
+    if (size === 0) {
+      await rm(path, { force: true });
+      return;
+    }
+    // Whoever has the old file open writes where nobody looks.
+    const own = join(this.#uploads, `.${upload}.${randomUUID()}`);
+    await copyFile(path, own, constants.COPYFILE_FICLONE);
+    await syncBytes(own);
+    await rename(own, path);
+    await syncFolder(this.#uploads);
   }
 
   async adopt(upload: string, path: string, mayShare: boolean): Promise<AdoptedFile | undefined> {

@@ -14,7 +14,7 @@ export function fsckCommand(): Command {
     .option('--quick', 'compare the sizes of blobs, not their digests')
     .action(async (options: { readonly quick?: true }, command: Command) => {
       const config = configOf(command);
-      const db = await openDatabase(config);
+      const { db } = await openDatabase(config);
       let lost = 0;
       let notes = 0;
       let toldAt = Date.now();

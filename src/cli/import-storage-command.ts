@@ -9,10 +9,11 @@ import { SigningKeys } from '../auth/signing-keys.js';
 import type { Config } from '../config.js';
 import { ConfigReader } from '../distribution/config-reader.js';
 import { KyselyBlobRecords } from '../metadata/kysely-blob-records.js';
+import { KyselyKeyRecords } from '../metadata/kysely-key-records.js';
 import { KyselyObjectStore } from '../metadata/kysely-object-store.js';
 import { KyselyRepositoryStore } from '../metadata/kysely-repository-store.js';
 import { KyselyUploadRecords } from '../metadata/kysely-upload-records.js';
-import type { Database } from '../metadata/schema.js';
+import type { OpenedDatabase } from '../metadata/opened-database.js';
 import { DistributionStorage, NoStorageError } from '../moving/distribution-storage.js';
 import { FileDigests } from '../moving/file-digests.js';
 import { ImagePlacement, importActor } from '../moving/image-placement.js';
@@ -25,9 +26,9 @@ import { parseRepositoryName } from '../oci/repository-name.js';
 import { namespaceKey, projectAnnotations } from '../projects/namespace-object.js';
 import { ProjectContents } from '../projects/project-contents.js';
 import { createProject } from '../projects/project-service.js';
-import { SecretBox } from '../projects/secret-box.js';
 import { ServiceAccountSecrets } from '../projects/service-account-secrets.js';
 import { openBlobStore, openDatabase } from '../registry-files.js';
+import { openSecretBox } from '../secret-keys.js';
 import { TagPolicies } from '../streams/tag-policies.js';
 import { isWildcardMatch } from '../oci/wildcards.js';
 import { configOf } from './config-of.js';
@@ -112,20 +113,22 @@ interface ImportRun {
 }
 
 async function importStorage({ config, storage, tally, nameOf, options, onProgress }: ImportRun): Promise<void> {
-  const db = await openDatabase(config);
+  const database = await openDatabase(config);
+  const { db, now } = database;
   const digests = new FileDigests();
   const store = await openBlobStore(config);
   try {
-    const records = new KyselyBlobRecords(db);
+    const records = new KyselyBlobRecords(db, now);
     const room = new WriteRoom();
     const blobs = new StorageBlobs({
       storage,
       digests,
       store,
       blobs: records,
-      uploads: new KyselyUploadRecords(db),
+      uploads: new KyselyUploadRecords(db, now),
       principal: importActor.name,
       graceMs: config.collection.graceSeconds * 1000,
+      now,
       mayShare: options.copy !== true,
       tally,
       room,
@@ -145,7 +148,7 @@ async function importStorage({ config, storage, tally, nameOf, options, onProgre
       blobs,
       placement,
       findRules: new TagPolicies(new KyselyObjectStore(db)).find,
-      ensureProject: projectMaker(config, db),
+      ensureProject: projectMaker(config, database),
       nameOf,
       isWanted: (repository) => isWildcardMatch(glob, repository),
       tally,
@@ -182,27 +185,29 @@ async function openStorage(dir: string): Promise<DistributionStorage> {
 }
 
 /** Makes projects as the API does, with their roles and service accounts. */
-function projectMaker(config: Config, db: Database): (project: string) => Promise<void> {
-  const store = new KyselyObjectStore(db);
+function projectMaker(config: Config, { db, now }: OpenedDatabase): (project: string) => Promise<void> {
+  const store = new KyselyObjectStore(db, now);
   let contents: Promise<ProjectContents> | undefined;
   return async (project) => {
     if ((await store.find(namespaceKey(project))) !== undefined) return;
-    contents ??= projectContents(config, store);
+    contents ??= projectContents(config, { db, now }, store);
     const annotations = { [projectAnnotations.requester]: importActor.name };
-    await createProject(store, await contents, project, { annotations, now: new Date() });
+    await createProject(store, await contents, project, { annotations, now: now() });
   };
 }
 
-async function projectContents(config: Config, store: KyselyObjectStore): Promise<ProjectContents> {
-  const keys = join(config.dataDir, 'keys');
-  const tokens = new ServiceAccountTokens(await SigningKeys.open(join(keys, 'service-accounts')));
-  const box =
-    config.secrets.keys.length > 0
-      ? SecretBox.parse(config.secrets.keys)
-      : await SecretBox.open(join(keys, 'secrets.key'));
+async function projectContents(
+  config: Config,
+  { db, now }: Pick<OpenedDatabase, 'db' | 'now'>,
+  store: KyselyObjectStore,
+): Promise<ProjectContents> {
+  const box = await openSecretBox(config);
+  const earlierFolder = join(config.dataDir, 'keys', 'service-accounts');
+  const keys = await SigningKeys.open(new KyselyKeyRecords(db, box), 'service-account-tokens', { earlierFolder, now });
+  const tokens = new ServiceAccountTokens(keys, now);
   const registryHosts = config.publicUrl === undefined ? [] : [new URL(config.publicUrl).host];
-  const secrets = new ServiceAccountSecrets({ store, box, tokens, registryHosts });
-  return new ProjectContents((namespace, admin) => projectDefaults(namespace, new Date(), admin), secrets);
+  const secrets = new ServiceAccountSecrets({ store, box, tokens, registryHosts, now });
+  return new ProjectContents((namespace, admin) => projectDefaults(namespace, now(), admin), secrets);
 }
 
 interface Report {

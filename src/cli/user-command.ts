@@ -75,7 +75,7 @@ export function userCommand(): Command {
 }
 
 async function withUsers(command: Command, work: (users: UserRecords) => Promise<void>): Promise<void> {
-  const db = await openDatabase(configOf(command));
+  const { db } = await openDatabase(configOf(command));
   try {
     await work(new KyselyUserRecords(db));
   } finally {

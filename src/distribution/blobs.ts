@@ -65,10 +65,25 @@ export class BlobService {
 
   /** @throws {OciError} BLOB_UNKNOWN when the bytes are neither where they should be nor elsewhere; as `RemoteBlobs.open` */
   async open(repository: RepositoryName, blob: ReadableBlob, range?: ByteRange): Promise<StoredBytes> {
-    const local = blob.location === undefined ? undefined : await this.#store.open(blob.location, range);
+    const local = await this.#openHere(repository, blob, range);
     const bytes = local ?? (await this.#remote?.open(repository, blob.digest, range));
     if (bytes === undefined) throw blobUnknown(repository, blob.digest);
     return bytes;
+  }
+
+  async #openHere(
+    repository: RepositoryName,
+    { digest, location }: ReadableBlob,
+    range: ByteRange | undefined,
+  ): Promise<StoredBytes | undefined> {
+    if (location === undefined) return undefined;
+    const bytes = await this.#store.open(location, range);
+    if (bytes !== undefined) return bytes;
+    // They may have been moved since the record was read.
+    const current = await this.#records.findLinkedBlob(repository, digest);
+    return current === undefined || current.location === location
+      ? undefined
+      : this.#store.open(current.location, range);
   }
 
   /**

@@ -9,6 +9,7 @@ import { digestAlgorithm, digestOf, type Digest, type DigestAlgorithm } from '..
 import { OciError } from '../oci/errors.js';
 import type { RepositoryName } from '../oci/repository-name.js';
 import { resumeHash, startHash, type HashSnapshot, type RunningHash } from './running-hash.js';
+import { isHolderGone, newHolder } from './turn-holder.js';
 
 /** Which session, and who asks for it. */
 export interface UploadKey {
@@ -49,11 +50,13 @@ interface Turn {
   readonly over: Promise<void>;
 }
 
-/** A process that died gives its turns back after so long. */
-const turnMs = 10_000;
-const turnRenewalMs = 3_000;
-/** Somebody else's turn mostly takes a moment more: it has received all it will. */
-const turnPatienceMs = 2_000;
+/** A process of another machine that died gives its turns back after so long. */
+const turnMs = 5_000;
+const turnRenewalMs = 1_500;
+/** Somebody else's turn mostly takes a moment more, for it has received all it will; or its time will be over. */
+const turnPatienceMs = 6_000;
+/** Who only asks is told what is durable, whether or not there will be more. */
+const statusPatienceMs = 1_000;
 const turnPollMs = 50;
 
 /** What an UploadService works with. */
@@ -106,7 +109,7 @@ export class UploadService {
   async status(key: UploadKey): Promise<UploadRecord> {
     // A client whose body broke off asks at once how much there is, and is to be told what will be durable.
     await this.#endOfTurn(key.id);
-    const patience = patienceFrom(performance.now());
+    const patience = patienceFrom(statusPatienceMs);
     while (!this.#turns.has(key.id) && isId(key.id) && (await this.#uploads.isHeld(key.id)) && patience()) {
       await sleep(turnPollMs);
     }
@@ -196,8 +199,8 @@ export class UploadService {
   async #discardIdle(id: string): Promise<boolean> {
     if (this.#turns.has(id)) return false;
     return this.#inTurn(id, async (turn) => {
-      const upload = await this.#uploads.holdUpload(id, turn);
-      if (upload === 'held') return false;
+      const held = await this.#uploads.holdUpload(id, turn);
+      if (held !== undefined && 'heldBy' in held) return false;
       await this.#discard(id);
       return true;
     });
@@ -213,17 +216,24 @@ export class UploadService {
   }
 
   async #hold(key: UploadKey, turn: UploadTurn): Promise<UploadRecord> {
-    const patience = patienceFrom(performance.now());
+    const patience = patienceFrom(turnPatienceMs);
+    let gone: string | undefined;
     for (;;) {
-      const upload = await this.#uploads.holdUpload(key.id, turn);
-      if (upload !== 'held') return ofCaller(key, upload);
+      const held = await this.#uploads.holdUpload(key.id, turn, gone);
+      if (held === undefined || 'upload' in held) {
+        const upload = ofCaller(key, held?.upload);
+        if (held?.isTakenOver === true) await this.#store.takeOver?.(upload);
+        return upload;
+      }
+      gone = isHolderGone(held.heldBy, false) ? held.heldBy : undefined;
+      if (gone !== undefined) continue;
       if (!patience()) throw busy();
       await sleep(turnPollMs);
     }
   }
 
   async #inTurn<T>(id: string, work: (turn: UploadTurn) => Promise<T>): Promise<T> {
-    const holder = randomBytes(12).toString('hex');
+    const holder = newHolder();
     const until = () => new Date(this.#now().getTime() + turnMs);
     let end: () => void = () => undefined;
     const over = new Promise<void>((resolve) => {
@@ -417,8 +427,9 @@ function busy(): OciError {
 }
 
 /** @returns whether there is still time to wait */
-function patienceFrom(start: number): () => boolean {
-  return () => performance.now() - start < turnPatienceMs;
+function patienceFrom(ms: number): () => boolean {
+  const end = performance.now() + ms;
+  return () => performance.now() < end;
 }
 
 /** The session's row knows of bytes that are not there any more. */

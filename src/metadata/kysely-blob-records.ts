@@ -184,7 +184,12 @@ export class KyselyBlobRecords implements BlobRecords {
   }
 
   async listDiscardedLocations(limit: number): Promise<string[]> {
-    const rows = await this.#db.selectFrom('discarded_location').select('location').limit(limit).execute();
+    const rows = await this.#db
+      .selectFrom('discarded_location')
+      .select('location')
+      .where('discarded_at', '<=', this.#now().getTime())
+      .limit(limit)
+      .execute();
     return rows.map((row) => row.location);
   }
 

@@ -20,6 +20,18 @@ import type { ChangeTable, Database, ObjectTable, Schema } from './schema.js';
 
 const expiredAtOnce = 500;
 
+/** For how long those who wait for nothing that comes go by a version that was read, in milliseconds. */
+const versionMs = 500;
+
+/** A version that was read, or is being read. */
+interface VersionReading {
+  /** When it was asked for. */
+  readonly moment: number;
+  /** By `performance.now()`. */
+  readonly at: number;
+  readonly version: Promise<number>;
+}
+
 /** Ends a transaction whose writes cannot be. */
 class Refused extends Error {
   override readonly name = 'Refused';
@@ -50,6 +62,11 @@ export class KyselyObjectStore implements ObjectStore {
   readonly #pollMs: number;
   readonly #waiting = new Set<Waiting>();
   #polling = false;
+  /** Grows with every request that comes and every commit that is heard of. */
+  #moment = 0;
+  #reading: VersionReading | undefined;
+  /** Without, nothing that was read is used again. */
+  #hearsArrivals = false;
   /** The versions of the last changes of resources, as of a version. */
   #lastChanges: { readonly version: number; readonly of: Map<string, number> } = { version: -1, of: new Map() };
 
@@ -143,8 +160,31 @@ export class KyselyObjectStore implements ObjectStore {
     }
   }
 
-  async currentVersion(): Promise<number> {
-    return (await this.#readVersion({}))?.value ?? 0;
+  /**
+   * Not asked again while no request has come since that was: whatever was acknowledged before a request came is seen by all
+   * that it asks.
+   */
+  currentVersion(): Promise<number> {
+    const reading = this.#reading;
+    const isGood =
+      this.#hearsArrivals && reading?.moment === this.#moment && performance.now() - reading.at < versionMs;
+    return isGood ? reading.version : this.#askVersion();
+  }
+
+  /** Says that a request has come, which sees all that was committed before. */
+  arrive(): void {
+    this.#hearsArrivals = true;
+    this.#moment += 1;
+  }
+
+  #askVersion(): Promise<number> {
+    const version = this.#readVersion({}).then((row) => row?.value ?? 0);
+    const reading = { moment: this.#moment, at: performance.now(), version };
+    this.#reading = reading;
+    version.catch(() => {
+      if (this.#reading === reading) this.#reading = undefined;
+    });
+    return version;
   }
 
   async lastChangeOf(resources: readonly string[]): Promise<number> {
@@ -351,6 +391,7 @@ export class KyselyObjectStore implements ObjectStore {
 
   /** Wakes those who know less than a version, and those who have waited long enough. */
   #wake(version: number): void {
+    this.#moment += 1;
     const now = performance.now();
     for (const entry of [...this.#waiting]) if (entry.after < version || entry.until <= now) entry.wake();
   }
@@ -362,7 +403,7 @@ export class KyselyObjectStore implements ObjectStore {
     try {
       while (this.#waiting.size > 0) {
         await sleep(this.#pollMs, undefined, { ref: false });
-        if (this.#waiting.size > 0) this.#wake(await this.currentVersion());
+        if (this.#waiting.size > 0) this.#wake(await this.#askVersion());
       }
     } catch {
       // The database does not answer or is closed: those who wait find out when they read.

@@ -1,6 +1,6 @@
-import type { Selectable } from 'kysely';
-import type { Database, UploadTable } from './schema.js';
-import type { UploadRecord, UploadRecords, UploadTurn } from './upload-records.js';
+import type { Expression, ExpressionBuilder, Selectable, SqlBool } from 'kysely';
+import type { Database, Schema, UploadTable } from './schema.js';
+import type { HeldUpload, UploadRecord, UploadRecords, UploadTurn } from './upload-records.js';
 import { withoutSync } from './without-sync.js';
 
 /** When a session was last touched that nobody may go on with. */
@@ -37,7 +37,30 @@ export class KyselyUploadRecords implements UploadRecords {
     return row && toUpload(row);
   }
 
-  async holdUpload(id: string, turn: UploadTurn): Promise<UploadRecord | 'held' | undefined> {
+  async holdUpload(id: string, turn: UploadTurn, insteadOf?: string): Promise<HeldUpload | undefined> {
+    const free = await this.#hold(id, turn, (each) =>
+      each.or([each('holder', 'is', null), each('holder', '=', turn.holder)]),
+    );
+    if (free !== undefined) return { upload: free, isTakenOver: false };
+    const late = await this.#hold(id, turn, (each) => {
+      const isLate = each('held_until', '<=', this.#now().getTime());
+      return insteadOf === undefined ? isLate : each.or([isLate, each('holder', '=', insteadOf)]);
+    });
+    if (late !== undefined) return { upload: late, isTakenOver: true };
+    const row = await this.#db
+      .selectFrom('upload')
+      .select('holder')
+      .where('id', '=', id)
+      .where('updated_at', '>', ended)
+      .executeTakeFirst();
+    return row && { heldBy: row.holder ?? '' };
+  }
+
+  async #hold(
+    id: string,
+    turn: UploadTurn,
+    isFree: (each: ExpressionBuilder<Schema, 'upload'>) => Expression<SqlBool>,
+  ): Promise<UploadRecord | undefined> {
     // Should the machine fail, nobody has a turn any more.
     const row = await withoutSync(this.#db, (db) =>
       db
@@ -45,18 +68,11 @@ export class KyselyUploadRecords implements UploadRecords {
         .set(turnColumns(turn))
         .where('id', '=', id)
         .where('updated_at', '>', ended)
-        .where((each) =>
-          each.or([
-            each('holder', 'is', null),
-            each('holder', '=', turn.holder),
-            each('held_until', '<=', this.#now().getTime()),
-          ]),
-        )
+        .where(isFree)
         .returningAll()
         .executeTakeFirst(),
     );
-    if (row !== undefined) return toUpload(row);
-    return (await this.findUpload(id)) && 'held';
+    return row && toUpload(row);
   }
 
   async releaseUpload(id: string, holder: string): Promise<void> {

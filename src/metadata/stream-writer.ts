@@ -460,10 +460,10 @@ export class StreamWriter {
       version,
     });
     if (takesPlace) await this.#changeEvent(stream, tag as Tag, head.sequence, { shown: 0 });
-    if (row === undefined) await this.#insertTag(stream, tag, {});
-    if (row === undefined || row.sequence === 0) await this.#updateTag(stream, tag, { first_sequence: sequence });
-    await this.#pointAt(stream, tag as Tag, sequence);
-    await this.#updateTag(stream, tag, { conditions: null });
+    if (row === undefined) await this.#insertTag(stream, tag, { first_sequence: sequence });
+    else if (row.sequence === 0) await this.#updateTag(stream, tag, { first_sequence: sequence });
+    await this.#lead(stream, tag as Tag, sequence, { ...event, at: this.at });
+    if (row !== undefined && row.conditions !== null) await this.#updateTag(stream, tag, { conditions: null });
     await this.#trim(stream, tag as Tag, sequence);
     return true;
   }
@@ -476,7 +476,15 @@ export class StreamWriter {
 
   /** Makes an event what the tag is; 0: nothing is. */
   async #pointAt(stream: StreamShell, tag: Tag, sequence: number): Promise<void> {
-    const event = sequence === 0 ? undefined : await this.#findEvent(stream, tag, sequence);
+    await this.#lead(stream, tag, sequence, sequence === 0 ? undefined : await this.#findEvent(stream, tag, sequence));
+  }
+
+  async #lead(
+    stream: StreamShell,
+    tag: Tag,
+    sequence: number,
+    event: (TagTarget & { readonly at: Date }) | undefined,
+  ): Promise<void> {
     const image =
       event?.image !== undefined && (await this.isLinked(stream, event.image)) && isServed(event) ? event.image : null;
     const summary =

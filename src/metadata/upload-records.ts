@@ -26,6 +26,16 @@ export interface UploadTurn {
   readonly until: Date;
 }
 
+/** What came of asking for the turn at a session. */
+export type HeldUpload =
+  | {
+      readonly upload: UploadRecord;
+      /** Whether somebody had it and did not give it back in time, who may be still at it and only slow. */
+      readonly isTakenOver: boolean;
+    }
+  /** Somebody else has it. */
+  | { readonly heldBy: string };
+
 /** Upload sessions, shared by all processes. One that has ended is found by `listStaleUploads` only. */
 export interface UploadRecords {
   /** @param turn of whoever goes on with it at once */
@@ -33,8 +43,12 @@ export interface UploadRecords {
 
   findUpload(id: string): Promise<UploadRecord | undefined>;
 
-  /** Takes the turn at a session, or prolongs it. @returns `held` when somebody else has it */
-  holdUpload(id: string, turn: UploadTurn): Promise<UploadRecord | 'held' | undefined>;
+  /**
+   * Takes the turn at a session, or prolongs it.
+   *
+   * @param insteadOf a holder that is known to be gone
+   */
+  holdUpload(id: string, turn: UploadTurn, insteadOf?: string): Promise<HeldUpload | undefined>;
 
   /** Gives the turn back. */
   releaseUpload(id: string, holder: string): Promise<void>;

@@ -28,6 +28,7 @@ export interface StorageBlobsOptions {
   readonly principal: string;
   /** How long a blob that nothing refers to is kept. */
   readonly graceMs: number;
+  readonly now: () => Date;
   /** False: copy in any case. */
   readonly mayShare: boolean;
   readonly tally: ImportTally;
@@ -174,6 +175,6 @@ export class StorageBlobs {
   }
 
   #collectAt(): Date {
-    return new Date(Date.now() + this.#options.graceMs);
+    return new Date(this.#options.now().getTime() + this.#options.graceMs);
   }
 }

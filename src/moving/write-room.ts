@@ -11,11 +11,11 @@ const pauseMs = 15;
 export class WriteRoom {
   readonly #running = new Set<Promise<unknown>>();
   #pause: Promise<void> | undefined;
-  #since = Date.now();
+  #since = performance.now();
 
   /** Does a short write, after a pause when it is time for one. */
   async write<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#pause === undefined && Date.now() - this.#since > writingMs) {
+    if (this.#pause === undefined && performance.now() - this.#since > writingMs) {
       this.#pause = this.#rest();
     }
     while (this.#pause !== undefined) await this.#pause;
@@ -31,7 +31,7 @@ export class WriteRoom {
   async #rest(): Promise<void> {
     await Promise.allSettled(this.#running);
     await sleep(pauseMs);
-    this.#since = Date.now();
+    this.#since = performance.now();
     this.#pause = undefined;
   }
 }

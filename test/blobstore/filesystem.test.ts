@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtemp, readdir, readFile, readlink, rm, stat, symlink } from 'node:fs/promises';
+import { mkdtemp, open, readdir, readFile, readlink, rm, stat, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
@@ -150,6 +150,25 @@ describe('a folder of blobs', () => {
     await lost.check();
     await rm(join(root, 'lost'), { recursive: true });
     await expect(lost.check()).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
+  test('bytes that were taken over are not those that a process which had them goes on writing', async () => {
+    const upload = randomBytes(20).toString('hex');
+    await append(upload, Buffer.from('what counts'));
+    const late = await open(join(folder, 'uploads', upload), 'r+');
+    await store.takeOver({ id: upload, size: 11, state: undefined });
+    await late.write('something else', 3);
+    await late.close();
+    const location = (await uploads.finish(upload, 11))!;
+    expect(await readFile(join(folder, 'blobs', location), 'utf8')).toBe('what counts');
+    expect((await readdir(join(folder, 'uploads'))).filter((name) => name.includes(upload))).toEqual([]);
+  });
+
+  test('of an upload that had nothing that counts nothing is left when it is taken over', async () => {
+    const upload = randomBytes(20).toString('hex');
+    await append(upload, Buffer.from('nobody was told of these'));
+    await store.takeOver({ id: upload, size: 0, state: undefined });
+    await expect(stat(join(folder, 'uploads', upload))).rejects.toThrow('ENOENT');
   });
 });
 

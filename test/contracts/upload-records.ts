@@ -124,8 +124,8 @@ export function uploadRecordsContract(name: string, openDatabase: () => Promise<
       test('one has at a time', async () => {
         expect(await uploads.isHeld(upload.id)).toBe(false);
         const taken = await Promise.all(['a', 'b', 'c'].map((name) => uploads.holdUpload(upload.id, turn(name))));
-        expect(taken.filter((each) => each === 'held')).toHaveLength(2);
-        expect(taken).toContainEqual(upload);
+        expect(taken.filter((each) => each !== undefined && 'heldBy' in each)).toHaveLength(2);
+        expect(taken).toContainEqual({ upload, isTakenOver: false });
         expect(await uploads.isHeld(upload.id)).toBe(true);
       });
 
@@ -133,13 +133,13 @@ export function uploadRecordsContract(name: string, openDatabase: () => Promise<
         await uploads.holdUpload(upload.id, turn('a', 10));
         await uploads.holdUpload(upload.id, turn('a', 20));
         now = new Date(now.getTime() + 15_000);
-        expect(await uploads.holdUpload(upload.id, turn('b'))).toBe('held');
+        expect(await uploads.holdUpload(upload.id, turn('b'))).toEqual({ heldBy: 'a' });
       });
 
       test('are given back', async () => {
         await uploads.holdUpload(upload.id, turn('a'));
         await uploads.releaseUpload(upload.id, 'b');
-        expect(await uploads.holdUpload(upload.id, turn('b'))).toBe('held');
+        expect(await uploads.holdUpload(upload.id, turn('b'))).toEqual({ heldBy: 'a' });
         await uploads.releaseUpload(upload.id, 'a');
         expect(await uploads.holdUpload(upload.id, turn('b'))).toEqual(upload);
       });
@@ -154,14 +154,21 @@ export function uploadRecordsContract(name: string, openDatabase: () => Promise<
         await uploads.holdUpload(upload.id, turn('a'));
         now = new Date(now.getTime() + 10_000);
         expect(await uploads.isHeld(upload.id)).toBe(false);
-        expect(await uploads.holdUpload(upload.id, turn('b'))).toEqual(upload);
+        expect(await uploads.holdUpload(upload.id, turn('b'))).toEqual({ upload, isTakenOver: true });
         expect(await uploads.recordProgress({ ...upload, size: 7 }, 0, 'a')).toBe(false);
         expect(await uploads.recordProgress({ ...upload, size: 9 }, 0, 'b')).toBe(true);
       });
 
+      test('pass over from a holder that is gone', async () => {
+        await uploads.holdUpload(upload.id, turn('a'));
+        expect(await uploads.holdUpload(upload.id, turn('b'), 'c')).toEqual({ heldBy: 'a' });
+        expect(await uploads.holdUpload(upload.id, turn('b'), 'a')).toEqual({ upload, isTakenOver: true });
+        expect(await uploads.recordProgress({ ...upload, size: 7 }, 0, 'a')).toBe(false);
+      });
+
       test('come with a session that is gone on with at once', async () => {
         await uploads.addUpload({ ...upload, id: 'another' }, turn('a'));
-        expect(await uploads.holdUpload('another', turn('b'))).toBe('held');
+        expect(await uploads.holdUpload('another', turn('b'))).toEqual({ heldBy: 'a' });
       });
 
       test('nobody has of a session that is not there, or has ended', async () => {
