@@ -13,6 +13,8 @@ export const pageSize = 1024 * 1024;
 export class PartBuffers {
   readonly #limit: number;
   #inUse = 0;
+  /** What those who hold pages have, or were promised where that is more. */
+  #claimed = 0;
   readonly #free: Buffer[] = [];
 
   /** @param limitBytes memory that is used at most, unless more was promised to those who use it; kept when nobody needs it */
@@ -22,7 +24,10 @@ export class PartBuffers {
 
   lease(promisedPages: number): PageLease {
     return new PageLease(promisedPages, {
-      isPlenty: () => this.#inUse < this.#limit,
+      isPlenty: () => this.#claimed < this.#limit,
+      claim: (pages) => {
+        this.#claimed += pages;
+      },
       take: () => {
         this.#inUse += 1;
         return this.#free.pop() ?? Buffer.allocUnsafeSlow(pageSize);
@@ -30,7 +35,7 @@ export class PartBuffers {
       give: (page) => {
         this.#inUse -= 1;
         // What is used now will soon be needed again: to leave it to the garbage collector takes twice the memory.
-        if (this.#free.length < Math.max(this.#limit, this.#inUse)) this.#free.push(page);
+        if (this.#free.length + this.#inUse < Math.max(this.#limit, this.#claimed)) this.#free.push(page);
       },
     });
   }
@@ -44,6 +49,8 @@ export class PartBuffers {
 interface PageSource {
   /** Whether there are pages for those who have what they were promised. */
   readonly isPlenty: () => boolean;
+  /** Told of pages that a holder has come to have a claim to; negative: that it has none to any more. */
+  readonly claim: (pages: number) => void;
   readonly take: () => Buffer;
   readonly give: (page: Buffer) => void;
 }
@@ -52,6 +59,7 @@ interface PageSource {
 export class PageLease {
   #promised: number;
   #held = 0;
+  #claimed = 0;
   readonly #source: PageSource;
 
   constructor(promisedPages: number, source: PageSource) {
@@ -62,19 +70,29 @@ export class PageLease {
   /** From now on at least so many are promised. */
   promise(pages: number): void {
     this.#promised = Math.max(this.#promised, pages);
+    this.#claim();
   }
 
   /** @returns undefined when all that were promised are held, and others need what there is */
   take(): Buffer | undefined {
     if (this.#held >= this.#promised && !this.#source.isPlenty()) return undefined;
     this.#held += 1;
+    this.#claim();
     return this.#source.take();
   }
 
   /** Pages that nobody reads or writes any more. */
   give(pages: readonly Buffer[]): void {
     this.#held -= pages.length;
+    this.#claim();
     for (const page of pages) this.#source.give(page);
+  }
+
+  /** Who holds a page will want all that was promised; who holds none is at its end, or has not begun. */
+  #claim(): void {
+    const claimed = this.#held === 0 ? 0 : Math.max(this.#promised, this.#held);
+    this.#source.claim(claimed - this.#claimed);
+    this.#claimed = claimed;
   }
 }
 

@@ -141,7 +141,7 @@ export function uploadRecordsContract(name: string, openDatabase: () => Promise<
         await uploads.releaseUpload(upload.id, 'b');
         expect(await uploads.holdUpload(upload.id, turn('b'))).toEqual({ heldBy: 'a' });
         await uploads.releaseUpload(upload.id, 'a');
-        expect(await uploads.holdUpload(upload.id, turn('b'))).toEqual(upload);
+        expect(await uploads.holdUpload(upload.id, turn('b'))).toEqual({ upload, isTakenOver: false });
       });
 
       test('are given back with progress', async () => {

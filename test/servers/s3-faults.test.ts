@@ -128,7 +128,7 @@ describe('a part that cannot be stored', () => {
       },
     });
     const { failure, appendedBytes } = await new RememberedUpload().append(store, source);
-    expect(failure).toMatchObject({ name: 'SlowDown' });
+    expect(failure).toMatchObject({ name: 'StoreUnavailableError', cause: { name: 'SlowDown' } });
     expect(appendedBytes).toBe(0);
     const before = produced;
     await new Promise((resolve) => setTimeout(resolve, 100));
@@ -142,7 +142,7 @@ describe('a part that cannot be stored', () => {
     fixture.proxy.add({ kind: 'slow-down', operation: 'PutObject' });
     const upload = new RememberedUpload();
     const { failure, appendedBytes } = await upload.append(store, bytes);
-    expect(failure).toMatchObject({ name: 'SlowDown' });
+    expect(failure).toMatchObject({ name: 'StoreUnavailableError', cause: { name: 'SlowDown' } });
     expect(appendedBytes).toBe(24 * MiB);
     fixture.proxy.reset();
     await upload.append(store, bytes.subarray(appendedBytes), { isLast: true });
@@ -155,7 +155,10 @@ describe('a part that cannot be stored', () => {
     fixture.proxy.add({ kind: 'slow-down', times: 1 });
     const upload = new RememberedUpload();
     const first = await upload.append(store, Buffer.from('small'), { isLast: true });
-    expect(first).toMatchObject({ appendedBytes: 0, failure: { name: 'SlowDown' } });
+    expect(first).toMatchObject({
+      appendedBytes: 0,
+      failure: { name: 'StoreUnavailableError', cause: { name: 'SlowDown' } },
+    });
     await upload.append(store, Buffer.from('small'), { isLast: true });
     expect((await collect(await store.open(await upload.finish(store)))).toString()).toBe('small');
   });
@@ -186,9 +189,9 @@ test('a part with a wrong checksum is refused, and so is an object', async () =>
   const gathered: PagedBytes = pagesFor(new PartBuffers(MiB).lease(1), 1);
   gathered.add(Buffer.from('these bytes'));
   const wrong = { ...payloadOf(gathered), crc32: payloadOf().crc32 };
-  await expect(bucket.putObject('wrong', wrong)).rejects.toMatchObject({ name: 'BadDigest' });
+  await expect(bucket.putObject('wrong', wrong)).rejects.toMatchObject({ cause: { name: 'BadDigest' } });
   const multipart = await bucket.createMultipart('wrong', { hasCrc: true });
-  await expect(bucket.putPart(multipart, 1, wrong)).rejects.toMatchObject({ name: 'BadDigest' });
+  await expect(bucket.putPart(multipart, 1, wrong)).rejects.toMatchObject({ cause: { name: 'BadDigest' } });
   await expect(bucket.putPart(multipart, 1, payloadOf(gathered))).resolves.toMatchObject({ size: 11 });
   await bucket.abortMultipart(multipart);
   bucket.close();
