@@ -11,7 +11,7 @@ import { runFsck } from '../faults/registry-process.js';
 import { TestWorkers, workerCount } from './worker-group.js';
 import type { WorkerProcesses } from './worker-processes.js';
 
-const rounds = Number(process.env['WEIR_TEST_WORKER_ROUNDS'] ?? 24);
+const rounds = Number(process.env['WEIR_TEST_WORKER_ROUNDS'] ?? 12);
 const seed = process.env['WEIR_TEST_WORKER_SEED'] ?? String(Date.now());
 const roundsPerComparison = 6;
 const pushers = 8;

@@ -80,23 +80,31 @@ test.each([
   expect((await readBlob(digestOf(bytes))).equals(bytes)).toBe(true);
 });
 
+async function workersOf(answers: readonly Answer[]): Promise<ReadonlySet<unknown>> {
+  return new Set(await Promise.all(answers.map(workerOf)));
+}
+
 test('a worker refuses to write to a session that another one is receiving for', async () => {
   const [first, second] = [Buffer.alloc(400_000, 'a'), Buffer.alloc(400_000, 'b')];
   const location = await openSession();
   const { request, answer } = weir.begin('PATCH', location, { 'content-length': String(first.length) });
   request.write(first.subarray(0, 200_000));
   await eventually(async () => (await readdir(path.join(weir.dataDir, 'uploads'))).includes(path.basename(location)));
-  const others = await Promise.all([
-    ...Array.from({ length: 8 }, () => weir.send('PATCH', location, second)),
-    weir.send('PUT', `${location}?digest=${sha256(second)}`, second),
-    weir.send('DELETE', location),
-  ]);
-  expect(new Set(others.map(({ status }) => status))).toEqual(new Set([409]));
+  const others: Answer[] = [];
+  // Which worker takes a connection is the kernel's choice.
+  for (let round = 0; round < 20 && (await workersOf(others)).size < 2; round += 1) {
+    const refused = await Promise.all([
+      ...Array.from({ length: 8 }, () => weir.send('PATCH', location, second)),
+      weir.send('PUT', `${location}?digest=${sha256(second)}`, second),
+      weir.send('DELETE', location),
+    ]);
+    expect(new Set(refused.map(({ status }) => status))).toEqual(new Set([409]));
+    others.push(...refused);
+  }
+  expect((await workersOf(others)).size).toBeGreaterThan(1);
   request.end(first.subarray(200_000));
   const written = await answer;
   expect(receivedBytes(written)).toBe(first.length);
-  const workers = await Promise.all([written, ...others].map(workerOf));
-  expect(workers.slice(1)).toContainEqual(expect.not.toSatisfy((worker) => worker === workers[0]));
   expect((await weir.send('PUT', `${location}?digest=${sha256(first)}`)).status).toBe(201);
   expect((await readBlob(sha256(first))).equals(first)).toBe(true);
 });
@@ -104,7 +112,7 @@ test('a worker refuses to write to a session that another one is receiving for',
 test('bytes that come to two workers for one session at the same moment are never mixed', async () => {
   const random = new Random('two writers');
   const outcomes = { one: 0, both: 0, across: 0 };
-  for (let round = 0; round < 20; round += 1) {
+  for (let round = 0; round < 10; round += 1) {
     const bodies = [random.bytes(random.between(1, 1_500_000)), random.bytes(random.between(1, 1_500_000))] as const;
     const location = await openSession();
     const answers = await Promise.all(bodies.map((body) => weir.send('PATCH', location, body)));
