@@ -57,8 +57,14 @@ export default defineConfig({
         test: {
           name: 'postgres',
           include: onPostgresTests,
-          // The damage it does takes what only SQLite allows.
-          exclude: ['test/distribution/fsck.test.ts', ...modelTests, ...accessTests, ...upstreamTests],
+          // Damage that only SQLite allows, and two registries on one folder.
+          exclude: [
+            'test/distribution/fsck.test.ts',
+            'test/distribution/read-only.test.ts',
+            ...modelTests,
+            ...accessTests,
+            ...upstreamTests,
+          ],
           globalSetup: './test/support/postgres-setup.ts',
           isolate: false,
           testTimeout: 60_000,

@@ -14,7 +14,7 @@ import type {
 } from './blob-store.js';
 import { receive } from './file-sink.js';
 import { PartBuffers, payloadOf } from './part-buffers.js';
-import { endsShort, piecesGone, reopened } from './s3-assembly.js';
+import { endsShort, finalKey, piecesGone, reopened } from './s3-assembly.js';
 import { S3Bucket } from './s3-bucket.js';
 import { S3Object, S3Pieces } from './s3-bytes.js';
 import { connectS3, type S3Options } from './s3-client.js';
@@ -23,7 +23,7 @@ import { PartSink } from './s3-part-sink.js';
 import { PartUploads } from './s3-parts.js';
 import { isAbsent, patientRetries } from './s3-retries.js';
 import { ScratchFolder, type Mirror } from './s3-scratch.js';
-import { cutState, keys, keysOf, parseState, sizeOf, writeState, type UploadState } from './s3-state.js';
+import { cutState, keys, keysOf, noBytes, parseState, sizeOf, writeState, type UploadState } from './s3-state.js';
 import { undefinedWhenAbsent } from './stored-file.js';
 
 const usualBufferBytes = 128 * 1024 * 1024;
@@ -164,10 +164,24 @@ export class S3BlobStore implements BlobStore {
     const { multipart } = parseState(state);
     if (multipart !== undefined) await this.#bucket.abortMultipart(multipart);
     // What is not remembered as well: an append may have ended before anybody could.
-    for await (const begun of this.#bucket.listMultiparts(keys.blobsOf(id))) await this.#bucket.abortMultipart(begun);
+    await this.#removeAllBut(noBytes, id);
+  }
+
+  /** What is not remembered will never count. Whoever comes late with more of it puts parts and objects that nobody names. */
+  async takeOver({ id, state }: UploadProgress): Promise<void> {
+    const remembered = parseState(state);
+    // Should it have been finished, its bytes may be at that key only.
+    await this.#removeAllBut(remembered, id, finalKey(id, remembered));
+  }
+
+  async #removeAllBut(state: UploadState, upload: string, final?: string): Promise<void> {
+    const kept = new Set([...keysOf(state), state.multipart?.key, final]);
+    for await (const begun of this.#bucket.listMultiparts(keys.blobsOf(upload))) {
+      if (begun.id !== state.multipart?.id) await this.#bucket.abortMultipart(begun);
+    }
     const left: string[] = [];
-    for (const prefix of [keys.blobsOf(id), keys.piecesOf(id)]) {
-      for await (const { key } of this.#bucket.listObjects(prefix)) left.push(key);
+    for (const prefix of [keys.blobsOf(upload), keys.piecesOf(upload)]) {
+      for await (const { key } of this.#bucket.listObjects(prefix)) if (!kept.has(key)) left.push(key);
     }
     await this.#bucket.deleteObjects(left);
   }

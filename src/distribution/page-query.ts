@@ -14,7 +14,12 @@ export function parsePageRequest(ctx: Context): PageRequest {
     const detail = { n: n.slice(0, 50), expected: `a number from 0 to ${maxPageSize}` };
     throw new OciError('UNSUPPORTED', detail, { status: 400 });
   }
-  return { n: n === undefined ? undefined : Number(n), last: singleQuery(ctx, 'last') };
+  return { n: n === undefined ? undefined : Number(n), last: withoutZero(singleQuery(ctx, 'last')) };
+}
+
+/** No name has a zero character, which not every database can be asked for: what comes after it changes nothing. */
+function withoutZero(text: string | undefined): string | undefined {
+  return text?.split('\0', 1)[0];
 }
 
 /**

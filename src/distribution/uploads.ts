@@ -310,7 +310,11 @@ export class UploadService {
     const { holder } = this.#turns.get(upload.id)!;
     if (await this.#uploads.recordProgress(moved, upload.size, holder)) return;
     this.#hashes.delete(upload.id);
-    throw new OciError('BLOB_UPLOAD_UNKNOWN', { session: upload.id });
+    if ((await this.#uploads.findUpload(upload.id)) === undefined) {
+      throw new OciError('BLOB_UPLOAD_UNKNOWN', { session: upload.id });
+    }
+    const reason = 'another request took this upload over; ask where it stands, and go on from there';
+    throw new OciError('BLOB_UPLOAD_INVALID', reason, { status: 503, headers: { 'Retry-After': '1' } });
   }
 
   /** The hash of what an upload has, and the state it has after that. */

@@ -1,4 +1,5 @@
-import type { Expression, ExpressionBuilder, Selectable, SqlBool } from 'kysely';
+import type { Expression, ExpressionBuilder, Kysely, Selectable, SqlBool } from 'kysely';
+import { isSqlite } from './dialect.js';
 import type { Database, Schema, UploadTable } from './schema.js';
 import type { HeldUpload, UploadRecord, UploadRecords, UploadTurn } from './upload-records.js';
 import { withoutSync } from './without-sync.js';
@@ -23,8 +24,11 @@ export class KyselyUploadRecords implements UploadRecords {
       ...{ started_at: at, updated_at: at },
       ...turnColumns(turn),
     };
-    // Nothing was received yet that could be lost with the session, and the first progress syncs it as well.
-    await withoutSync(this.#db, (db) => db.insertInto('upload').values(row).execute());
+    const insert = (db: Kysely<Schema>) => db.insertInto('upload').values(row).execute();
+    // On this machine nothing was received yet that could be lost with the session, and the first progress syncs it as well. A
+    // database elsewhere may fail alone, and clients would miss a session that they were told of.
+    if (isSqlite(this.#db)) await withoutSync(this.#db, insert);
+    else await insert(this.#db);
   }
 
   async findUpload(id: string): Promise<UploadRecord | undefined> {

@@ -84,9 +84,13 @@ export function s3Fixture(): S3Fixture {
 
 /** An upload as a session would remember it, with the hash of what counts. */
 export class RememberedUpload {
-  progress: UploadProgress = { id: randomBytes(20).toString('hex'), size: 0, state: undefined };
+  progress: UploadProgress;
   /** Numbers that `onCheckpoint` was given in the last append. */
   checkpoints: number[] = [];
+
+  constructor(progress: UploadProgress = { id: randomBytes(20).toString('hex'), size: 0, state: undefined }) {
+    this.progress = progress;
+  }
 
   async append(
     store: S3BlobStore,

@@ -261,6 +261,30 @@ describe('what is left behind', () => {
     await known.finish(store);
   });
 
+  test('of a request that died goes when another one takes the upload over, and what counts stays', async () => {
+    const upload = new RememberedUpload();
+    const bytes = someBytes(9 * MiB + 10);
+    await upload.append(fixture.store, bytes.subarray(0, 9 * MiB));
+    const remembered = upload.progress;
+    await upload.append(fixture.store, someBytes(9 * MiB));
+    const all = await keysOf(upload);
+    await fixture.store.takeOver(remembered);
+    expect((await keysOf(upload)).length).toBeLessThan(all.length);
+    const other = new RememberedUpload(remembered);
+    await other.append(fixture.store, bytes.subarray(9 * MiB));
+    await expectBytes(await other.finish(fixture.store), bytes);
+  });
+
+  test('of an upload that was finished, when nobody remembers, is what it goes on with', async () => {
+    const upload = new RememberedUpload();
+    const bytes = someBytes(9 * MiB + 10);
+    await upload.append(fixture.store, bytes);
+    const remembered = upload.progress;
+    await upload.finish(fixture.store);
+    await fixture.store.takeOver(remembered);
+    await expectBytes(await new RememberedUpload(remembered).finish(fixture.store), bytes);
+  });
+
   test('of an append that nobody remembered goes with the upload', async () => {
     const upload = new RememberedUpload();
     await upload.append(fixture.store, someBytes(10));
