@@ -1,7 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { cp, mkdir, readFile, readdir, realpath } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseAllDocuments } from 'yaml';
@@ -13,6 +12,7 @@ import { password, startRegistryProcess, type RegistryProcess } from '../test/fa
 import { run, tryRun } from './support/command.js';
 import { describeWithPrograms, installedProgram } from './support/suite.js';
 import { makeWorkspace, type Workspace } from './support/workspace.js';
+import { freePort } from '../test/support/free-port.js';
 
 const deploy = path.join(root, 'deploy');
 
@@ -285,13 +285,4 @@ async function apiToken(url: string): Promise<string> {
   });
   const fragment = new URLSearchParams(new URL(headers.get('location') ?? '', url).hash.slice(1));
   return fragment.get('access_token') ?? '';
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

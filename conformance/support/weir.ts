@@ -1,11 +1,11 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { root } from '../../scripts/tools.mjs';
 import type { Workspace } from './workspace.js';
+import { freePort } from '../../test/support/free-port.js';
 
 /** The built program, running. */
 export interface Weir {
@@ -44,7 +44,7 @@ export async function startWeir(workspace: Workspace, options: WeirOptions = {})
   const username = 'admin';
   const password = 'the password of the tests';
   // The line that says it is ready has the public URL, where there is one, and so not the port it listens on.
-  const chosenPort = options.publicUrl === undefined ? undefined : await findFreePort();
+  const chosenPort = options.publicUrl === undefined ? undefined : await freePort();
   const child = spawn(process.execPath, [path.join(root, 'bin', 'weir.cjs'), 'serve'], {
     cwd: workspace.directory,
     env: {
@@ -102,15 +102,6 @@ async function readUrl(child: ChildProcess, log: () => string): Promise<URL> {
   if (url instanceof URL) return url;
   child.kill('SIGKILL');
   throw new Error(`Weir did not say that it is serving\n${stdout}${log()}`);
-}
-
-async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 async function stop(child: ChildProcess, log: () => string): Promise<void> {

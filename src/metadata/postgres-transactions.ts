@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Kysely, type KyselyConfig, type Transaction, type TransactionBuilder } from 'kysely';
 import { kindOfTransaction, type TransactionKind } from './postgres-driver.js';
 import { isWorthRepeating } from './postgres-errors.js';
+import { Slots } from '../slots.js';
 
 /** Milliseconds for which a transaction that may be repeated is. */
 const repeatedForMs = 10_000;
@@ -15,14 +16,14 @@ const exclusiveAtOnce = 2;
  * that passes: their callbacks may be called several times.
  */
 export class RepeatingKysely<Schema> extends Kysely<Schema> {
-  readonly #turns: Readonly<Record<Exclude<TransactionKind, 'reading'>, Turns>>;
+  readonly #turns: Readonly<Record<Exclude<TransactionKind, 'reading'>, Slots>>;
 
   /** @param connections how many there are */
   constructor(config: KyselyConfig, connections: number) {
     super(config);
     this.#turns = {
-      exclusive: new Turns(Math.min(exclusiveAtOnce, Math.max(1, Math.floor(connections / 4)))),
-      shared: new Turns(Math.max(1, Math.floor(connections / 2))),
+      exclusive: new Slots(Math.min(exclusiveAtOnce, Math.max(1, Math.floor(connections / 4)))),
+      shared: new Slots(Math.max(1, Math.floor(connections / 2))),
     };
   }
 
@@ -41,7 +42,7 @@ export class RepeatingKysely<Schema> extends Kysely<Schema> {
       execute: <Result>(work: (tx: Transaction<Schema>) => Promise<Result>) => {
         const run = () => repeat(() => execute(work));
         const kind = kindOfTransaction(settings);
-        return kind === 'reading' ? run() : this.#turns[kind].take(run);
+        return kind === 'reading' ? run() : this.#turns[kind].run(run);
       },
       setAccessMode: (accessMode) => this.#repeating(setAccessMode(accessMode), { ...settings, accessMode }),
       setIsolationLevel: (isolationLevel) =>
@@ -60,27 +61,5 @@ async function repeat<Result>(attempt: () => Promise<Result>): Promise<Result> {
       if (!isWorthRepeating(error) || performance.now() >= deadline) throw error;
     }
     await sleep(delay * Math.random());
-  }
-}
-
-/** Lets so many do something at a time, first come, first served. */
-class Turns {
-  #free: number;
-  readonly #waiting: (() => void)[] = [];
-
-  constructor(count: number) {
-    this.#free = count;
-  }
-
-  async take<Result>(work: () => Promise<Result>): Promise<Result> {
-    if (this.#free > 0) this.#free -= 1;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    try {
-      return await work();
-    } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#free += 1;
-      else next();
-    }
   }
 }

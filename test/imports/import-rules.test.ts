@@ -1,4 +1,3 @@
-import { createServer, type AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { accepted, from, StreamApi } from '../streams/stream-api.js';
@@ -7,6 +6,7 @@ import { addPerson } from '../support/identities.js';
 import { content, imageManifest, pushImage } from '../support/images.js';
 import { startRegistry, type Credentials, type TestRegistry } from '../support/registry.js';
 import { addPullSecret, imageOf, ImportApi, insecure } from './import-api.js';
+import { freePort } from '../support/free-port.js';
 
 /** By which name clients know this registry, and it itself. */
 let publicHost: string;
@@ -102,14 +102,6 @@ async function until<T>(look: () => Promise<T>, isDone: (found: T) => boolean): 
     if (tries === 100) throw new Error(`never became so: ${JSON.stringify(found)}`);
     await sleep(100);
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 describe('who may import', () => {

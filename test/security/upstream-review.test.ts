@@ -20,16 +20,9 @@ import { content, imageManifest, pushImage, types } from '../support/images.js';
 import { admin, type TestRegistry } from '../support/registry.js';
 import { accepted, from, StreamApi } from '../streams/stream-api.js';
 import { ann, ask, bob, must, startTenants, startTimeout } from './tenants.js';
+import { freePort } from '../support/free-port.js';
 
 const weir = '/apis/weir.dev/v1';
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 describe('what a project takes from elsewhere', () => {
   let registry: TestRegistry;

@@ -1,6 +1,4 @@
-import { once } from 'node:events';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { tryRun, type Outcome } from '../../conformance/support/command.js';
@@ -8,6 +6,7 @@ import { root, searchPath } from '../../scripts/tools.mjs';
 import { startRegistryProcess, type RegistryProcess } from '../faults/registry-process.js';
 import { Balancer, type BalancerOptions } from './balancer.js';
 import { startReplicaServers, type ReplicaServers } from './replica-servers.js';
+import { freePort } from './free-port.js';
 
 /** What replicas are started with. */
 export interface ReplicasOptions extends BalancerOptions {
@@ -152,13 +151,4 @@ export class Replicas {
       },
     };
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }

@@ -1,11 +1,11 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { vi } from 'vitest';
 import { goTool } from '../../scripts/tools.mjs';
+import { freePort } from './free-port.js';
 
 /** A server that speaks S3, with its objects in a temporary folder; it checks signatures and checksums. */
 export interface TestS3 {
@@ -85,14 +85,6 @@ export async function startS3({ tls }: TestS3Options = {}): Promise<TestS3> {
       await rm(root, { recursive: true, force: true });
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 async function answers(port: number, child: ChildProcess, said: () => string): Promise<void> {
