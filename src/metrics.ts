@@ -78,6 +78,14 @@ export class Metrics {
     registers: [this.registry],
   });
 
+  readonly storeSeconds = new Histogram({
+    name: 'weir_store_request_duration_seconds',
+    help: 'Time of one request to the S3 store, by what came of it: ok, retried (it failed and is tried again), failed.',
+    labelNames: ['operation', 'outcome'],
+    buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+    registers: [this.registry],
+  });
+
   readonly imports = new Counter({
     name: 'weir_imports_total',
     help: 'Tags that were looked for in the registries they come from, by what came of it.',

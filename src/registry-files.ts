@@ -3,6 +3,7 @@ import { sql } from 'kysely';
 import type { BlobStore } from './blobstore/blob-store.js';
 import { BlobStores } from './blobstore/blob-stores.js';
 import { FilesystemBlobStore } from './blobstore/filesystem.js';
+import type { S3Request } from './blobstore/s3-retries.js';
 import type { Config } from './config.js';
 import { makeFolder } from './durable-files.js';
 import type { OpenedDatabase } from './metadata/opened-database.js';
@@ -46,8 +47,12 @@ export async function openDatabase(config: Config, listeners: DatabaseListeners 
   };
 }
 
-/** Opens the blob store of a registry. */
-export async function openBlobStore(config: Config): Promise<BlobStore> {
+/**
+ * Opens the blob store of a registry.
+ *
+ * @param onRequest told of each request to S3
+ */
+export async function openBlobStore(config: Config, onRequest?: (request: S3Request) => void): Promise<BlobStore> {
   const disk = await FilesystemBlobStore.open(config.dataDir);
   const { kind, s3 } = config.blobstore;
   if (s3.bucket === undefined) return disk;
@@ -55,7 +60,7 @@ export async function openBlobStore(config: Config): Promise<BlobStore> {
   const { bucket, redirect: _redirect, redirectExpireSeconds: _expire, redirectExclude: _exclude, ...options } = s3;
   const scratchDir = join(config.dataDir, 'scratch');
   await makeFolder(scratchDir, 0o700);
-  return new BlobStores({ disk, s3: await S3BlobStore.open({ ...options, bucket, scratchDir }) }, kind);
+  return new BlobStores({ disk, s3: await S3BlobStore.open({ ...options, bucket, scratchDir, onRequest }) }, kind);
 }
 
 /** Where the first password of user `admin` is left. */

@@ -57,7 +57,9 @@ export async function startRegistry(
     },
   });
   const { db, now } = database;
-  const store = await openBlobStore(config);
+  const store = await openBlobStore(config, ({ operation, outcome, durationMs }) => {
+    metrics.storeSeconds.observe({ operation, outcome }, durationMs / 1000);
+  });
   const admin = await ensureAdmin(new KyselyUserRecords(db, now), config.admin.password, adminPasswordPath(config));
 
   const stopping = new AbortController();
