@@ -16,6 +16,7 @@ import { UsageError } from './cli/usage-error.js';
 import { userCommand } from './cli/user-command.js';
 import { ConfigError } from './config.js';
 import { UnreadableKeyError } from './metadata/key-records.js';
+import { isDatabaseOutage } from './metadata/postgres-errors.js';
 
 // Keys, passwords and content are nobody else's to read, whatever the shell's mask is.
 process.umask(0o077);
@@ -95,6 +96,7 @@ function explain(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
   if (code === 'EADDRINUSE') return `${message}; set WEIR_LISTEN to another host:port`;
   if (error instanceof UnreadableKeyError) return message;
+  if (isDatabaseOutage(error)) return `${message}; does the server of database.url run, and may Weir connect to it?`;
   if (code === 'EACCES' || code === 'EPERM' || code === 'ENOENT' || code === 'ENOSPC') return message;
   return error instanceof Error ? (error.stack ?? message) : message;
 }

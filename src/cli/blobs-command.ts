@@ -21,7 +21,8 @@ const keepSeconds = 600;
 interface MoveOptions {
   readonly to: BlobStoreKind;
   readonly parallel: number;
-  readonly rate: number;
+  /** Undefined: as fast as it goes. */
+  readonly rate?: number;
 }
 
 /** `weir blobs`: where the bytes of blobs are. */
@@ -32,7 +33,7 @@ export function blobsCommand(): Command {
     .description('move blobs from the disk to S3, or back (works while the registry runs)')
     .addOption(new Option('--to <kind>', 'where they are to be').choices(['s3', 'disk']).makeOptionMandatory())
     .option('--parallel <n>', 'blobs at a time', parseParallel, 4)
-    .option('--rate <bytes>', 'bytes a second at most, such as 50MiB', parseRate, Infinity)
+    .option('--rate <bytes>', 'bytes a second at most, such as 50MiB', parseRate)
     .addHelpText(
       'after',
       `
@@ -49,7 +50,7 @@ Exit codes: ${exitCodes.ok} all moved, ${exitCodes.failure} something is damaged
   return blobs;
 }
 
-async function moveBlobs(config: Config, { to, parallel, rate }: MoveOptions): Promise<void> {
+async function moveBlobs(config: Config, { to, parallel, rate = Infinity }: MoveOptions): Promise<void> {
   if (config.blobstore.kind !== to) {
     throw new UsageError(
       `blobstore.kind is ${config.blobstore.kind}, so new bytes would still go there: set it to ${to}, restart every ` +

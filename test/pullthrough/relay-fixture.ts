@@ -70,7 +70,7 @@ export async function relayFixture() {
   function uploadService(now: () => Date = () => new Date()): UploadService {
     return new UploadService({
       store,
-      uploads: uploadRecords,
+      uploads: new KyselyUploadRecords(db, now),
       blobs: records,
       graceMs: hourMs,
       expireMs: hourMs,
