@@ -117,12 +117,17 @@ export class FilesystemBlobStore implements BlobStore {
       (size === 0 ? await this.#create(upload) : undefined);
     if (file === undefined) return undefined;
     this.#appended.set(upload, file);
-    const present = (await file.stat()).size;
+    const { size: present, ino } = await file.stat();
     if (present > size) await file.truncate(size);
     await this.sync(upload);
     if (present < size) return undefined;
     const folder = upload.slice(0, 2);
     await rename(this.#uploadPath(upload), this.#finishedPath(upload));
+    if ((await stat(this.#finishedPath(upload))).ino !== ino) {
+      // Somebody has taken the upload over, and these are their bytes.
+      await rename(this.#finishedPath(upload), this.#uploadPath(upload));
+      return undefined;
+    }
     await (await this.#folder(folder)).sync();
     return `${folder}/${upload}`;
   }

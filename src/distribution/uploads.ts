@@ -30,12 +30,6 @@ export interface UploadBody {
   readonly onWritten?: (bytes: number) => void;
 }
 
-/** Bytes hashed so far, kept with the session while it is worked on by this process. */
-interface HashedBytes {
-  readonly hash: RunningHash;
-  readonly size: number;
-}
-
 /** A body that was received, and what is wrong with it: to be thrown once the progress is recorded. */
 interface Received {
   readonly moved: UploadRecord;
@@ -83,7 +77,7 @@ export class UploadService {
   readonly #savesHashes: boolean;
   readonly #now: () => Date;
   /** A session that is not here any more, or was moved on by another process, goes on from its saved hash or is hashed again. */
-  readonly #hashes = new LRUCache<string, HashedBytes>({ max: 10_000 });
+  readonly #hashes = new LRUCache<string, RunningHash>({ max: 10_000 });
   readonly #turns = new Map<string, Turn>();
 
   constructor(options: UploadServiceOptions) {
@@ -296,10 +290,7 @@ export class UploadService {
     }
     const size = upload.size + appended.appendedBytes;
     const snapshot = appended.failure === undefined ? hash.snapshot() : checkpoints.at(appended.appendedBytes);
-    this.#hashes.set(upload.id, {
-      hash: appended.failure === undefined ? hash : await snapshot.resume(),
-      size,
-    });
+    this.#hashes.set(upload.id, appended.failure === undefined ? hash : await snapshot.resume());
     const { digest: digestSoFar, state: hashState } = snapshot;
     const moved = { ...upload, algorithm, size, digestSoFar, state: appended.state, hashState };
     return { moved, problem: bodyProblem(appended, expectedBytes) };
@@ -325,8 +316,11 @@ export class UploadService {
   ): Promise<{ readonly hash: RunningHash; readonly state: string | undefined }> {
     const { id, size, state, hashState } = upload;
     const running = this.#hashes.get(id);
-    if (running?.size === size && running.hash.algorithm === algorithm) return { hash: running.hash, state };
     if (size === 0) return { hash: await startHash(algorithm, isSaved), state };
+    // It may have seen bytes that were not counted in the end, and others were.
+    if (running?.algorithm === algorithm && running.snapshot().digest === upload.digestSoFar) {
+      return { hash: running, state };
+    }
     if (hashState !== undefined && upload.algorithm === algorithm) {
       return { hash: await resumeHash(algorithm, hashState), state };
     }

@@ -164,6 +164,22 @@ describe('a folder of blobs', () => {
     expect((await readdir(join(folder, 'uploads'))).filter((name) => name.includes(upload))).toEqual([]);
   });
 
+  test('nor can that process finish them as its own', async () => {
+    const upload = randomBytes(20).toString('hex');
+    const source = Readable.from([Buffer.from('mine')]);
+    await store.append({ id: upload, size: 0, state: undefined }, source, { observer: createHash('sha256') });
+    const other = await FilesystemBlobStore.open(folder);
+    opened.push(other);
+    await other.takeOver({ id: upload, size: 0, state: undefined });
+    const others = new RememberedUploads(other);
+    const observer = createHash('sha256');
+    await others.append(upload, Readable.from([Buffer.from('theirs')]), { offset: 0, observer });
+    await others.sync(upload);
+    expect(await store.finish({ id: upload, size: 4, state: undefined })).toBeUndefined();
+    const location = (await others.finish(upload, 6))!;
+    expect(await readFile(join(folder, 'blobs', location), 'utf8')).toBe('theirs');
+  });
+
   test('of an upload that had nothing that counts nothing is left when it is taken over', async () => {
     const upload = randomBytes(20).toString('hex');
     await append(upload, Buffer.from('nobody was told of these'));
