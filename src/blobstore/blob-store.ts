@@ -136,11 +136,15 @@ export interface BlobStore {
   followUpload(upload: string): Promise<GrowingBytes | undefined>;
 
   /**
-   * Makes what an upload has final and durable, without copying it.
+   * Makes what an upload has final and durable, without copying it. Until `settle` it can be done again, also by another process
+   * that knows an earlier state only.
    *
    * @returns its location, for the database to remember; undefined when the bytes are not there
    */
   finish(upload: UploadProgress): Promise<string | undefined>;
+
+  /** Told that the location of an upload that was finished is remembered: what else there is of it can go. */
+  settle?(upload: UploadProgress, location: string): Promise<void>;
 
   /**
    * Makes the bytes of a file of this machine the final and durable bytes of an upload that has none: as a second name of

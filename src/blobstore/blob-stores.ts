@@ -74,6 +74,11 @@ export class BlobStores implements BlobStore {
     return location && outerLocation(kind, location);
   }
 
+  async settle(upload: UploadProgress, location: string): Promise<void> {
+    const inStore = { ...upload, state: inner(upload.state) };
+    await this.#stores[kindOfLocation(location)].settle?.(inStore, innerLocation(location));
+  }
+
   async takeOver(upload: UploadProgress): Promise<void> {
     await this.#stores[kindOfState(upload.state)].takeOver?.({ ...upload, state: inner(upload.state) });
   }

@@ -137,10 +137,15 @@ export class S3BlobStore implements BlobStore {
       key = await assemble(parts, state);
     }
     await this.#scratch.remove(id);
-    const others = [...keysOf(remembered), ...keysOf(state)].filter((other) => other !== key);
-    this.#deleteSoon(others);
-    this.#abortUnused(remembered, key);
     return keys.locationOf(key);
+  }
+
+  settle({ state }: UploadProgress, location: string): Promise<void> {
+    const remembered = parseState(state);
+    const key = keys.blobAt(location);
+    this.#deleteSoon(keysOf(remembered).filter((other) => other !== key));
+    this.#abortUnused(remembered, key);
+    return Promise.resolve();
   }
 
   async adopt(upload: string, path: string): Promise<AdoptedFile | undefined> {
@@ -153,7 +158,10 @@ export class S3BlobStore implements BlobStore {
     const failure = appended.failure ?? appended.interrupted;
     const { appendedBytes: size, state } = appended;
     const location = failure === undefined ? await this.finish({ id: upload, size, state }) : undefined;
-    if (location !== undefined) return { location, size, isShared: false };
+    if (location !== undefined) {
+      await this.settle({ id: upload, size, state }, location);
+      return { location, size, isShared: false };
+    }
     await this.discardUpload({ id: upload, state });
     throw new Error(`${path} could not be stored`, { cause: failure });
   }

@@ -32,6 +32,8 @@ interface Member {
   port: number;
   /** By `performance.now()`; undefined as long as it does not serve. */
   servingSince: number | undefined;
+  /** Whether it was ended by us because it listens elsewhere. */
+  isMisplaced: boolean;
 }
 
 interface Ended {
@@ -95,7 +97,7 @@ export class WorkerGroup {
       const { pid } = member.worker.process;
       const { code, signal } = await ended(member.worker);
       this.#members.delete(member.worker.id);
-      const isExpected = code === exitCodes.ok;
+      const isExpected = code === exitCodes.ok || member.isMisplaced;
       await this.#figures.end(member.worker.id, { isExpected: isExpected || isStopping() });
       const { servingSince } = member;
       if (isStopping()) {
@@ -119,7 +121,13 @@ export class WorkerGroup {
 
   #fork(number: number, onServing: ((serving: Serving) => void) | undefined): Member {
     const worker = cluster.fork();
-    const member: Member = { number, worker, port: this.#config.listen.port, servingSince: undefined };
+    const member: Member = {
+      number,
+      worker,
+      port: this.#config.listen.port,
+      servingSince: undefined,
+      isMisplaced: false,
+    };
     this.#members.set(worker.id, member);
     worker.on('error', (error) => {
       this.#log.error({ err: error, worker: number }, 'a worker cannot be started or spoken to');
@@ -160,6 +168,7 @@ export class WorkerGroup {
     const { number, worker } = member;
     this.#serving ??= serving;
     if (serving.url !== this.#serving.url) {
+      member.isMisplaced = true;
       worker.process.kill('SIGKILL');
       return false;
     }

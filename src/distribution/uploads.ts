@@ -104,7 +104,9 @@ export class UploadService {
     // A client whose body broke off asks at once how much there is, and is to be told what will be durable.
     await this.#endOfTurn(key.id);
     const patience = patienceFrom(statusPatienceMs);
-    while (!this.#turns.has(key.id) && isId(key.id) && (await this.#uploads.isHeld(key.id)) && patience()) {
+    while (isId(key.id) && !this.#turns.has(key.id) && patience()) {
+      const holder = await this.#uploads.findHolder(key.id);
+      if (holder === undefined || isHolderGone(holder, this.#turns.has(key.id))) break;
       await sleep(turnPollMs);
     }
     return this.#find(key);
@@ -364,11 +366,13 @@ export class UploadService {
     if (known !== undefined) {
       // The row was there and its bytes were not: these heal it.
       await this.#blobs.relocateBlob(digest, location, upload.id);
+      await this.#store.settle?.(upload, location);
       return;
     }
     const blob = { digest, size: upload.size, location };
     const kept = await this.#blobs.addBlob(upload.repository, blob, upload.id, collectAt);
-    if (kept.location !== location) await this.#discard(upload.id);
+    if (kept.location === location) await this.#store.settle?.(upload, location);
+    else await this.#discard(upload.id);
   }
 
   /**

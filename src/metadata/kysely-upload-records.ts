@@ -85,14 +85,14 @@ export class KyselyUploadRecords implements UploadRecords {
     );
   }
 
-  async isHeld(id: string): Promise<boolean> {
+  async findHolder(id: string): Promise<string | undefined> {
     const row = await this.#db
       .selectFrom('upload')
-      .select('id')
+      .select('holder')
       .where('id', '=', id)
       .where('held_until', '>', this.#now().getTime())
       .executeTakeFirst();
-    return row !== undefined;
+    return row?.holder ?? undefined;
   }
 
   async recordProgress(upload: UploadRecord, previousSize: number, holder: string): Promise<boolean> {

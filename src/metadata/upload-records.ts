@@ -53,8 +53,8 @@ export interface UploadRecords {
   /** Gives the turn back. */
   releaseUpload(id: string, holder: string): Promise<void>;
 
-  /** Whether somebody has the turn. */
-  isHeld(id: string): Promise<boolean>;
+  /** Who has the turn; undefined when nobody has. */
+  findHolder(id: string): Promise<string | undefined>;
 
   /**
    * Moves a session on from the size it had, durably, and gives the turn back.

@@ -113,6 +113,7 @@ export class RememberedUpload {
   async finish(store: S3BlobStore): Promise<string> {
     const location = await store.finish(this.progress);
     if (location === undefined) throw new Error('the bytes are not there');
+    await store.settle(this.progress, location);
     return location;
   }
 }

@@ -285,6 +285,20 @@ describe('what is left behind', () => {
     await expectBytes(await new RememberedUpload(remembered).finish(fixture.store), bytes);
   });
 
+  test('of what was there before a last append stays until the end is remembered', async () => {
+    const bytes = someBytes(2 * MiB);
+    const upload = new RememberedUpload();
+    await upload.append(fixture.store, bytes.subarray(0, MiB));
+    await upload.append(fixture.store, bytes.subarray(MiB, MiB + 10));
+    const remembered = upload.progress;
+    await upload.append(fixture.store, bytes.subarray(MiB + 10), { isLast: true });
+    // Its process dies here.
+    expect(await fixture.store.finish(upload.progress)).toBeDefined();
+    await fixture.store.takeOver(remembered);
+    const other = new RememberedUpload(remembered);
+    await expectBytes(await other.finish(fixture.store), bytes.subarray(0, MiB + 10));
+  });
+
   test('of an append that nobody remembered goes with the upload', async () => {
     const upload = new RememberedUpload();
     await upload.append(fixture.store, someBytes(10));

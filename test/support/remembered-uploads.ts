@@ -48,8 +48,12 @@ export class RememberedUploads {
     return this.#store.followUpload(id);
   }
 
-  finish(id: string, size: number): Promise<string | undefined> {
-    return this.#store.finish({ id, size, state: this.stateOf(id) });
+  /** Remembers the location as well. */
+  async finish(id: string, size: number): Promise<string | undefined> {
+    const upload = { id, size, state: this.stateOf(id) };
+    const location = await this.#store.finish(upload);
+    if (location !== undefined) await this.#store.settle?.(upload, location);
+    return location;
   }
 
   discardUpload(id: string): Promise<void> {
