@@ -50,6 +50,7 @@ import { KyselyBlobRecords } from './metadata/kysely-blob-records.js';
 import { KyselyImagePulls } from './metadata/kysely-image-pulls.js';
 import { KyselyImageStore } from './metadata/kysely-image-store.js';
 import { KyselyImageSources } from './metadata/kysely-image-sources.js';
+import { KyselyInspection } from './metadata/kysely-inspection.js';
 import { KyselyImportRecords } from './metadata/kysely-import-records.js';
 import { KyselyUpstreamBudgets } from './metadata/kysely-upstream-budgets.js';
 import { KyselyKeyRecords } from './metadata/kysely-key-records.js';
@@ -129,8 +130,8 @@ const retentionMs = 600_000;
 /** What is newly wanted is imported within so long. */
 const importsMs = 500;
 const credentialsMs = 600_000;
-/** What a store holds of uploads that nobody knows of costs a walk over all unfinished ones. */
-const abandonedMs = 3600_000;
+/** What a store holds of uploads that nobody knows of costs a walk over all that it holds. */
+const abandonedMs = 86_400_000;
 /** A file of users counts within a second of its change. */
 const htpasswdMs = 1000;
 
@@ -155,6 +156,7 @@ export async function createApp({
   const images = new KyselyImageStore(db, now, onChange);
   const blobRecords = new KyselyBlobRecords(db, now);
   const uploadRecords = new KyselyUploadRecords(db, now);
+  const inspection = new KyselyInspection(db);
   const users = new KyselyUserRecords(db, now);
   const auditRecords = new KyselyAuditRecords(db);
 
@@ -410,11 +412,12 @@ export async function createApp({
     { name: 'refresh', intervalMs: refreshMs, run: refresh },
     {
       name: 'abandoned uploads',
-      intervalMs: abandonedMs,
+      intervalMs: Math.min(abandonedMs, expireMs),
       run: async (signal) => {
         const before = new Date(now().getTime() - expireMs);
         const isKnown = async (id: string) => (await uploadRecords.findUpload(id)) !== undefined;
-        await store.removeAbandoned?.({ before, isKnown, signal });
+        const isLeftover = (location: string) => inspection.isLeftover(location);
+        await store.removeAbandoned?.({ before, isKnown, isLeftover, signal });
       },
     },
     { name: 'pulls of caches', intervalMs: pullsMs, run: () => cache.recorder.flush() },

@@ -99,6 +99,11 @@ export interface AbandonedOptions {
   readonly before: Date;
   /** Whether a session knows of the upload. */
   readonly isKnown: (upload: string) => Promise<boolean>;
+  /**
+   * Whether finished bytes are what an upload has left behind that became a blob at another location. Of what is not, nothing is
+   * known: it may be somebody else's.
+   */
+  readonly isLeftover: (location: string) => Promise<boolean>;
   readonly signal: AbortSignal;
 }
 

@@ -123,7 +123,10 @@ export class BlobStores implements BlobStore {
 
   async removeAbandoned(options: AbandonedOptions): Promise<number> {
     let removed = 0;
-    for (const store of Object.values(this.#stores)) removed += (await store.removeAbandoned?.(options)) ?? 0;
+    for (const kind of ['disk', 's3'] as const) {
+      const isLeftover = (location: string) => options.isLeftover(outerLocation(kind, location));
+      removed += (await this.#stores[kind].removeAbandoned?.({ ...options, isLeftover })) ?? 0;
+    }
     return removed;
   }
 

@@ -229,7 +229,7 @@ export class S3BlobStore implements BlobStore {
     }
   }
 
-  async removeAbandoned({ before, isKnown, signal }: AbandonedOptions): Promise<number> {
+  async removeAbandoned({ before, isKnown, isLeftover, signal }: AbandonedOptions): Promise<number> {
     let removed = 0;
     const isAbandoned = async (key: string, begunAt: Date) => {
       signal.throwIfAborted();
@@ -243,6 +243,12 @@ export class S3BlobStore implements BlobStore {
     }
     for await (const { key, modifiedAt } of this.#bucket.listObjects(keys.pieces)) {
       if (!(await isAbandoned(key, modifiedAt))) continue;
+      await this.#bucket.deleteObjects([key]);
+      removed += 1;
+    }
+    for await (const { key, modifiedAt } of this.#bucket.listObjects(keys.blobAt(''))) {
+      signal.throwIfAborted();
+      if (modifiedAt >= before || !(await isLeftover(keys.locationOf(key)))) continue;
       await this.#bucket.deleteObjects([key]);
       removed += 1;
     }

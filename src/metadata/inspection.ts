@@ -45,4 +45,6 @@ export interface Inspection {
   isKnownUpload(id: string): Promise<boolean>;
   /** Whether a blob, an upload or the list of what is to be deleted accounts for bytes at this location. */
   isKnownLocation(location: string): Promise<boolean>;
+  /** Whether nothing accounts for these bytes, and a blob has other bytes of the same upload. */
+  isLeftover(location: string): Promise<boolean>;
 }

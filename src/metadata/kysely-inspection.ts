@@ -202,6 +202,19 @@ export class KyselyInspection implements Inspection {
       .executeTakeFirst();
     return row !== undefined;
   }
+
+  async isLeftover(location: string): Promise<boolean> {
+    const [ofUpload] = /^.*\/[0-9a-f]+-/.exec(location) ?? [];
+    if (ofUpload === undefined || (await this.isKnownLocation(location))) return false;
+    const row = await this.#db
+      .selectFrom('blob')
+      .select('location')
+      .where('location', '>=', ofUpload)
+      .where('location', '<', `${ofUpload.slice(0, -1)}.`)
+      .limit(1)
+      .executeTakeFirst();
+    return row !== undefined;
+  }
 }
 
 /**

@@ -219,6 +219,16 @@ export function inspectionContract(
       });
     });
 
+    test('tells what an upload left behind that became a blob elsewhere from what nobody knows', async () => {
+      const blob = { digest: digestOf('kept'), size: 4, location: 's3:ca/cafe-01' };
+      await blobs.addBlob(app, blob, 'none', now);
+      expect(await inspection.isLeftover('s3:ca/cafe-02')).toBe(true);
+      expect(await inspection.isLeftover('s3:ca/cafe-01')).toBe(false);
+      for (const unknown of ['s3:ca/caf-02', 's3:ca/cafebabe-02', 'ca/cafe-02', 's3:be/beef-01', 's3:ca/cafe', '']) {
+        expect(await inspection.isLeftover(unknown), unknown).toBe(false);
+      }
+    });
+
     test('knows the locations of blobs, of uploads and of what is to be deleted, and no others', async () => {
       const digest = await addBlob('kept');
       const gone = await addBlob('gone');

@@ -245,6 +245,7 @@ describe('what is left behind', () => {
     await small.append(store, someBytes(10));
     await small.append(store, someBytes(10));
     const isKnown = (upload: string) => Promise.resolve(upload === known.progress.id);
+    const isLeftover = () => Promise.resolve(false);
     const { signal } = new AbortController();
     const listed = async () => {
       const uploads: string[] = [];
@@ -253,12 +254,29 @@ describe('what is left behind', () => {
     };
     const all = [known, unknown, small].map(({ progress }) => progress.id).sort();
     expect(await listed()).toEqual(all);
-    expect(await store.removeAbandoned({ before: new Date(Date.now() - 60_000), isKnown, signal })).toBe(0);
+    expect(await store.removeAbandoned({ before: new Date(Date.now() - 60_000), isKnown, isLeftover, signal })).toBe(0);
     expect(await listed()).toEqual(all);
     // A multipart upload and a piece of the one, a piece of the other.
-    expect(await store.removeAbandoned({ before: new Date(Date.now() + 60_000), isKnown, signal })).toBe(3);
+    expect(await store.removeAbandoned({ before: new Date(Date.now() + 60_000), isKnown, isLeftover, signal })).toBe(3);
     expect(await listed()).toEqual([known.progress.id]);
     await known.finish(store);
+  });
+
+  test('is removed of an upload that became a blob elsewhere, and nothing else that is finished', async () => {
+    const store = await fixture.open({ prefix: 'leftovers' });
+    const [one, other] = [new RememberedUpload(), new RememberedUpload()];
+    for (const upload of [one, other]) await upload.append(store, someBytes(10));
+    const [leftover, kept] = [await one.finish(store), await other.finish(store)];
+    const { signal } = new AbortController();
+    const removed = await store.removeAbandoned({
+      before: new Date(Date.now() + 60_000),
+      isKnown: () => Promise.resolve(true),
+      isLeftover: (location) => Promise.resolve(location === leftover),
+      signal,
+    });
+    expect(removed).toBe(1);
+    expect(await store.size(leftover)).toBeUndefined();
+    expect(await store.size(kept)).toBe(10);
   });
 
   test('of a request that died goes when another one takes the upload over, and what counts stays', async () => {
