@@ -60,10 +60,12 @@ export async function startRegistry(
   const store = await openBlobStore(config, ({ operation, outcome, durationMs }) => {
     metrics.storeSeconds.observe({ operation, outcome }, durationMs / 1000);
   });
-  // It is no reason not to start: the store may be the next to come up, and /readyz says so until then.
-  store.check().catch((error: unknown) => {
-    log.error({ err: error }, 'the blob store does not take bytes; see blobstore.* in the configuration');
-  });
+  if (config.blobstore.kind === 's3') {
+    // It is no reason not to start: the store may be the next to come up, and /readyz says so until then.
+    store.check().catch((error: unknown) => {
+      log.error({ err: error }, 'the store does not take bytes; see blobstore.s3 in the configuration');
+    });
+  }
   const admin = await ensureAdmin(new KyselyUserRecords(db, now), config.admin.password, adminPasswordPath(config));
 
   const stopping = new AbortController();
