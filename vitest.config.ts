@@ -2,6 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 // Who may do what, in full: every route and resource for everybody, hostile input, and what other registries were attacked by.
 const accessTests = [
+  'test/auth/**/*.test.ts',
   'test/access/**/*.test.ts',
   'test/security/**/*.test.ts',
   'test/api-access.test.ts',
@@ -18,7 +19,7 @@ const upstreamTests = [
   'test/distribution/archive-*.test.ts',
 ];
 // Many random steps beside a model of what should come of them.
-const modelTests = ['test/streams/stream-model.test.ts'];
+const modelTests = ['test/streams/stream-model.test.ts', 'test/linearizability-checker.test.ts'];
 // Processes that start, stop, are killed and wait for each other's locks.
 const programTests = [
   'test/faults/**/*.test.ts',
