@@ -1,7 +1,7 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import type { Writable } from 'node:stream';
 import type { ByteRange, GrowingBytes } from './blob-store.js';
-import { undefinedWhenAbsent, writeTo } from './stored-file.js';
+import { undefinedWhenAbsent, sendTo } from './stored-file.js';
 
 /** Bytes in one read. There may be hundreds of readers, each with a buffer of its own. */
 const readSize = 128 * 1024;
@@ -20,26 +20,17 @@ export class GrowingFile implements GrowingBytes {
   }
 
   async copyTo(sink: Writable, { start, end }: ByteRange, grown: (bytes: number) => Promise<number>): Promise<void> {
-    // As in `StoredFile`: that a response closed is always told, and the answer to a write is not.
-    const broken = new AbortController();
-    const onClose = () => {
-      broken.abort();
-    };
-    sink.once('close', onClose);
-    try {
-      if (sink.destroyed) onClose();
+    await sendTo(sink, async (send) => {
       const buffer = Buffer.allocUnsafeSlow(Math.min(readSize, end - start + 1));
       for (let position = start, readable = start; position <= end;) {
         if (position >= readable) readable = await grown(position);
         const wanted = Math.min(buffer.length, readable - position, end - position + 1);
         const { bytesRead } = await this.#file.read(buffer, 0, wanted, position);
         if (bytesRead === 0) throw new Error('the file is shorter than it should be');
-        await writeTo(sink, buffer.subarray(0, bytesRead), broken.signal);
+        await send(buffer.subarray(0, bytesRead));
         position += bytesRead;
       }
-    } finally {
-      sink.removeListener('close', onClose);
-    }
+    });
   }
 
   async close(): Promise<void> {

@@ -3,7 +3,7 @@ import type { ByteRange, StoredBytes } from './blob-store.js';
 import type { ObjectBody, S3Bucket } from './s3-bucket.js';
 import { isPassing } from './s3-retries.js';
 import type { Piece } from './s3-state.js';
-import { writeTo } from './stored-file.js';
+import { sendTo } from './stored-file.js';
 
 /** How often in a row a body may break off without a byte. */
 const emptyTries = 5;
@@ -33,24 +33,18 @@ export class S3Object implements StoredBytes {
   }
 
   async copyTo(sink: Writable): Promise<void> {
-    // As in `StoredFile`: that a response closed is always told, and the answer to a write is not.
-    const broken = new AbortController();
-    const onClose = () => {
-      broken.abort();
-    };
-    sink.once('close', onClose);
     try {
-      if (sink.destroyed) onClose();
-      let sending: Promise<void> = Promise.resolve();
-      for await (const chunk of this.#chunks()) {
+      await sendTo(sink, async (send) => {
+        let sending: Promise<void> = Promise.resolve();
+        for await (const chunk of this.#chunks()) {
+          await sending;
+          sending = send(chunk);
+          // It is waited for in the next round; until then a failure must not count as unhandled.
+          sending.catch(() => undefined);
+        }
         await sending;
-        sending = writeTo(sink, chunk, broken.signal);
-        // It is waited for in the next round; until then a failure must not count as unhandled.
-        sending.catch(() => undefined);
-      }
-      await sending;
+      });
     } finally {
-      sink.removeListener('close', onClose);
       await this.close();
     }
   }

@@ -30,30 +30,24 @@ export class StoredFile implements StoredBytes {
   }
 
   async copyTo(sink: Writable): Promise<void> {
-    // A response whose client has gone may swallow a write and never answer it; that it closed is always told.
-    const broken = new AbortController();
-    const onClose = () => {
-      broken.abort();
-    };
-    sink.once('close', onClose);
     try {
-      if (sink.destroyed) onClose();
-      const buffers = [this.#buffer(), this.#buffer()];
-      let sending: Promise<void> = Promise.resolve();
-      for (let copied = 0, turn = 0; copied < this.#size; turn ^= 1) {
-        const buffer = buffers[turn]!;
-        const wanted = Math.min(buffer.length, this.#size - copied);
-        const { bytesRead } = await this.#file.read(buffer, 0, wanted, this.#start + copied);
-        if (bytesRead === 0) throw new Error('the file is shorter than it should be');
-        copied += bytesRead;
+      await sendTo(sink, async (send) => {
+        const buffers = [this.#buffer(), this.#buffer()];
+        let sending: Promise<void> = Promise.resolve();
+        for (let copied = 0, turn = 0; copied < this.#size; turn ^= 1) {
+          const buffer = buffers[turn]!;
+          const wanted = Math.min(buffer.length, this.#size - copied);
+          const { bytesRead } = await this.#file.read(buffer, 0, wanted, this.#start + copied);
+          if (bytesRead === 0) throw new Error('the file is shorter than it should be');
+          copied += bytesRead;
+          await sending;
+          sending = send(buffer.subarray(0, bytesRead));
+          // It is waited for in the next round; until then a failure must not count as unhandled.
+          sending.catch(() => undefined);
+        }
         await sending;
-        sending = writeTo(sink, buffer.subarray(0, bytesRead), broken.signal);
-        // It is waited for in the next round; until then a failure must not count as unhandled.
-        sending.catch(() => undefined);
-      }
-      await sending;
+      });
     } finally {
-      sink.removeListener('close', onClose);
       await this.#file.close();
     }
   }
@@ -67,8 +61,31 @@ export class StoredFile implements StoredBytes {
   }
 }
 
+/**
+ * Copies something to a sink that may close. A response whose client has gone may swallow a write and never answer it; that
+ * it closed is always told.
+ *
+ * @param copy is given what sends bytes: it resolves when the sink has no more need of them, and rejects when the sink closes
+ */
+export async function sendTo(
+  sink: Writable,
+  copy: (send: (bytes: Buffer) => Promise<void>) => Promise<void>,
+): Promise<void> {
+  const broken = new AbortController();
+  const onClose = () => {
+    broken.abort();
+  };
+  sink.once('close', onClose);
+  try {
+    if (sink.destroyed) onClose();
+    await copy((bytes) => writeTo(sink, bytes, broken.signal));
+  } finally {
+    sink.removeListener('close', onClose);
+  }
+}
+
 /** Resolves when the sink has no more need of the bytes, and they may be overwritten. */
-export function writeTo(sink: Writable, bytes: Buffer, broken: AbortSignal): Promise<void> {
+function writeTo(sink: Writable, bytes: Buffer, broken: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     const onBroken = () => {
       reject(new Error('the sink was closed'));

@@ -1,6 +1,7 @@
 import type { Digest } from '../oci/digest.js';
 import type { BlobMoves } from './blob-moves.js';
 import type { BlobRecord } from './blob-records.js';
+import { findBlob } from './kysely-blob-records.js';
 import { ended } from './kysely-upload-records.js';
 import type { Database } from './schema.js';
 
@@ -19,11 +20,7 @@ export class KyselyBlobMoves implements BlobMoves {
   }
 
   findBlob(digest: Digest): Promise<BlobRecord | undefined> {
-    return this.#db
-      .selectFrom('blob')
-      .select(['digest', 'size', 'location'])
-      .where('digest', '=', digest)
-      .executeTakeFirst();
+    return findBlob(this.#db, digest);
   }
 
   async moveBlob(

@@ -206,7 +206,8 @@ export class KyselyBlobRecords implements BlobRecords {
   }
 }
 
-function findBlob(db: Kysely<Schema>, digest: Digest): Promise<BlobRecord | undefined> {
+/** The blob as it is recorded, whoever links it. */
+export function findBlob(db: Kysely<Schema>, digest: Digest): Promise<BlobRecord | undefined> {
   return db.selectFrom('blob').select(['digest', 'size', 'location']).where('digest', '=', digest).executeTakeFirst();
 }
 

@@ -4,6 +4,7 @@ import type { Tag } from '../oci/reference.js';
 import type { RepositoryName } from '../oci/repository-name.js';
 import type { BlobRecord } from './blob-records.js';
 import type { InspectedImage, InspectedTag, Inspection, MissingReference } from './inspection.js';
+import { findBlob } from './kysely-blob-records.js';
 import type { Database } from './schema.js';
 
 const pageSize = 200;
@@ -179,11 +180,7 @@ export class KyselyInspection implements Inspection {
   }
 
   findBlob(digest: Digest): Promise<BlobRecord | undefined> {
-    return this.#db
-      .selectFrom('blob')
-      .select(['digest', 'size', 'location'])
-      .where('digest', '=', digest)
-      .executeTakeFirst();
+    return findBlob(this.#db, digest);
   }
 
   async isKnownUpload(id: string): Promise<boolean> {

@@ -145,7 +145,10 @@ export class BlobMove {
     const { keepMs, moves, now, room } = this.#options;
     const deleteFrom = new Date(now().getTime() + keepMs);
     // Should this fail, nobody knows whether it was done: the session, if it is still there, says whether the bytes may go.
-    if (await room.write(() => moves.moveBlob(blob, { location, upload, deleteFrom }))) return 'moved';
+    if (await room.write(() => moves.moveBlob(blob, { location, upload, deleteFrom }))) {
+      await this.#target.settle(copied, location);
+      return 'moved';
+    }
     await this.#discard(copied);
     return 'gone';
   }
