@@ -29,6 +29,7 @@ import { ProjectContents } from './projects/project-contents.js';
 import { ProjectRemoval } from './projects/project-removal.js';
 import { projectRequestResource } from './projects/project-requests.js';
 import { ProjectService } from './projects/project-service.js';
+import type { SecretBox } from './projects/secret-box.js';
 import { resourceQuotaResource } from './projects/resource-quotas.js';
 import { resealSecrets } from './projects/secret-rotation.js';
 import { secretResource, SecretReader } from './projects/secrets.js';
@@ -41,7 +42,6 @@ import { parseAllowedRegistries } from './streams/allowed-registries.js';
 import { makeImportParts, type ImportParts, type UpstreamParts } from './import-parts.js';
 import { imageSignatureResource } from './streams/image-signatures.js';
 import { imageResource } from './streams/images.js';
-import { openSecretBox } from './secret-keys.js';
 import { StreamService } from './streams/stream-service.js';
 import type { StreamLimits } from './streams/stream-limits.js';
 import { streamResources } from './streams/stream-resources.js';
@@ -51,6 +51,7 @@ import { tagPolicyResource, type TagPolicies } from './streams/tag-policies.js';
 export interface ApiPartsOptions {
   readonly config: Config;
   readonly now: () => Date;
+  readonly box: SecretBox;
   readonly objects: ObjectStore;
   readonly repositories: RepositoryStore;
   readonly streams: StreamStore;
@@ -84,11 +85,10 @@ export interface ApiParts {
 }
 
 /** Puts together every resource that is declared to the API kernel. */
-export async function makeApiParts(options: ApiPartsOptions): Promise<ApiParts> {
-  const { config, now, objects: store, repositories, users, policy, serviceAccountTokens: tokens } = options;
+export function makeApiParts(options: ApiPartsOptions): ApiParts {
+  const { config, now, box, objects: store, repositories, users, policy, serviceAccountTokens: tokens } = options;
   const { defaultProject } = config;
   const { selfProvisioning, createOnPush, requestMessage: message } = config.projects;
-  const box = await openSecretBox(config);
   const registryHosts = config.publicUrl === undefined ? [] : [new URL(config.publicUrl).host];
   const accountSecrets = new ServiceAccountSecrets({ store, box, tokens, registryHosts, now });
   const defaults = (namespace: string, admin?: string) => projectDefaults(namespace, now(), admin);

@@ -45,6 +45,7 @@ import type { Job } from './jobs.js';
 import type { Resource } from './kube/resource.js';
 import { apiRoutes } from './kube/routes.js';
 import { ChangeFeed } from './kube/watch.js';
+import type { KeyRecords } from './metadata/key-records.js';
 import { KyselyAuditRecords } from './metadata/kysely-audit-records.js';
 import { KyselyBlobRecords } from './metadata/kysely-blob-records.js';
 import { KyselyImagePulls } from './metadata/kysely-image-pulls.js';
@@ -90,6 +91,8 @@ export interface App {
   readonly routers: readonly Router[];
   /** What the API serves, for tests that walk it. */
   readonly resources: readonly Resource[];
+  /** What is signed and encrypted with, the same for all processes. */
+  readonly keys: KeyRecords;
   readonly collection: GarbageCollection;
   /** Work that is done now and then, beside requests. */
   readonly jobs: readonly Job[];
@@ -160,7 +163,8 @@ export async function createApp({
   const users = new KyselyUserRecords(db, now);
   const auditRecords = new KyselyAuditRecords(db);
 
-  const keyRecords = new KyselyKeyRecords(db, await openSecretBox(config));
+  const box = await openSecretBox(config);
+  const keyRecords = new KyselyKeyRecords(db, box);
   const keysFolder = join(config.dataDir, 'keys');
   const keys = await SigningKeys.open(keyRecords, 'registry-tokens', { earlierFolder: keysFolder, now });
   const tokens = new RegistryTokens(keys, config.tokens.lifetimeSeconds, now);
@@ -181,9 +185,10 @@ export async function createApp({
   const importRecords = new KyselyImportRecords(db);
   const budgets = new KyselyUpstreamBudgets(db, now);
   const upstreams = await openUpstreams(config, { version, budgets, importRecords, now });
-  const parts = await makeApiParts({
+  const parts = makeApiParts({
     config,
     now,
+    box,
     metrics,
     upstreams,
     budgets,
@@ -465,6 +470,7 @@ export async function createApp({
     koa,
     routers,
     resources,
+    keys: keyRecords,
     collection,
     jobs,
     close: async () => {

@@ -9,12 +9,9 @@ import { BodyGuard } from './body-guard.js';
 import type { Config } from './config.js';
 import { Jobs } from './jobs.js';
 import { answerMalformed } from './malformed-requests.js';
-import type { KeyRecords } from './metadata/key-records.js';
-import { KyselyKeyRecords } from './metadata/kysely-key-records.js';
 import { KyselyUserRecords } from './metadata/kysely-user-records.js';
 import { Metrics } from './metrics.js';
 import { adminPasswordPath, openBlobStore, openDatabase } from './registry-files.js';
-import { openSecretBox } from './secret-keys.js';
 import { CertificateAuthority, machineNames } from './tls/certificate-authority.js';
 import { CertificateRefresh, certificateFiles, type CertificateSource } from './tls/server-certificates.js';
 
@@ -73,8 +70,7 @@ export async function startRegistry(
   const jobs = new Jobs(log);
   for (const job of app.jobs) jobs.start(job);
 
-  const keys = new KyselyKeyRecords(db, await openSecretBox(config));
-  const { server, caCertificatePath } = await makeServer(config, { app, jobs, keys, now });
+  const { server, caCertificatePath } = await makeServer(config, { app, jobs, now });
   const guard = new BodyGuard({
     idleTimeoutMs: config.uploads.idleTimeoutSeconds * 1000,
     minimumBytesPerSecond: config.uploads.minimumBytesPerSecond,
@@ -107,12 +103,7 @@ export async function startRegistry(
 
 async function makeServer(
   config: Config,
-  {
-    app,
-    jobs,
-    keys,
-    now,
-  }: { readonly app: App; readonly jobs: Jobs; readonly keys: KeyRecords; readonly now: () => Date },
+  { app, jobs, now }: { readonly app: App; readonly jobs: Jobs; readonly now: () => Date },
 ): Promise<{ readonly server: Server; readonly caCertificatePath: string | undefined }> {
   const limits = {
     maxHeaderSize,
@@ -132,7 +123,7 @@ async function makeServer(
   if (config.tls.mode === 'off') {
     return { server: createHttpServer(limits, onRequest), caCertificatePath: undefined };
   }
-  const authority = new CertificateAuthority(join(config.dataDir, 'tls'), { keys, now });
+  const authority = new CertificateAuthority(join(config.dataDir, 'tls'), { keys: app.keys, now });
   const source: CertificateSource =
     config.tls.mode === 'files'
       ? certificateFiles(config.tls.cert!, config.tls.key!)
