@@ -8,7 +8,7 @@ import type { UploadRecords } from '../metadata/upload-records.js';
 import { digestAlgorithm, digestOf, digestOfHash, type Digest } from '../oci/digest.js';
 import { parseRepositoryName } from '../oci/repository-name.js';
 import type { ByteRate } from './blob-move-rate.js';
-import { inLanes } from './lanes.js';
+import { forEachAtMost } from '../slots.js';
 import type { WriteRoom } from './write-room.js';
 
 const pageSize = 500;
@@ -87,7 +87,7 @@ export class BlobMove {
       this.#totalBlobs += 1;
       this.#totalBytes += size;
     }
-    await inLanes(this.#options.parallel, this.#blobs(), async ({ digest, size }) => {
+    await forEachAtMost(this.#options.parallel, this.#blobs(), async ({ digest, size }) => {
       let told = 0;
       const outcome = await this.#move(digest, (bytes) => {
         told += bytes;

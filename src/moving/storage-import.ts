@@ -17,7 +17,7 @@ import {
   type ReadyImage,
 } from './image-placement.js';
 import type { ImportCounts, ImportTally } from './import-tally.js';
-import { inLanes } from './lanes.js';
+import { forEachAtMost } from '../slots.js';
 import type { Obstacle, StorageBlobs } from './storage-blobs.js';
 
 /** Images worked on at once: most of what each does is wait for the disk, and waits that come together are one. */
@@ -91,7 +91,7 @@ export class StorageImport {
    */
   async run(): Promise<ImportCounts> {
     const places = await this.#plan();
-    await inLanes(imagesAtOnce, this.#images(places), async ({ repository, digest }) => {
+    await forEachAtMost(imagesAtOnce, this.#images(places), async ({ repository, digest }) => {
       await this.#take(repository, digest);
       this.#done += 1;
       this.#tell();

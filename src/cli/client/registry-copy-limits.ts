@@ -18,35 +18,3 @@ export class SharedWork<T> {
     return this.run(key, work);
   }
 }
-
-/**
- * Works through items, so many at once, and takes the next one only when there is a hand free for it.
- *
- * @throws the first failure, once all that was begun has ended; nothing is begun after it
- */
-export async function forEachAtMost<T>(
-  count: number,
-  items: Iterable<T> | AsyncIterable<T>,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  const iterator = iterate(items);
-  const failures: unknown[] = [];
-  const hand = async (): Promise<void> => {
-    while (failures.length === 0) {
-      try {
-        const next = await iterator.next();
-        if (next.done === true) return;
-        await work(next.value);
-      } catch (error) {
-        failures.push(error);
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: count }, hand));
-  await iterator.return(undefined);
-  if (failures.length > 0) throw failures[0];
-}
-
-async function* iterate<T>(items: Iterable<T> | AsyncIterable<T>): AsyncGenerator<T, void, undefined> {
-  yield* items;
-}

@@ -1,3 +1,4 @@
+import { forEachAtMost } from '../../slots.js';
 import { LRUCache } from 'lru-cache';
 import { isTag, type Tag } from '../../oci/reference.js';
 import { isWildcardMatch } from '../../oci/wildcards.js';
@@ -6,7 +7,6 @@ import { UsageError } from '../usage-error.js';
 import { ClientError } from './client-error.js';
 import type { CopiedRepository } from './registry-copy.js';
 import { isEndOfAll, reasonOf } from './registry-copy-failures.js';
-import { forEachAtMost } from './registry-copy-limits.js';
 import { targetNameOf, type RepositoryChoice, type SourceAddress, type TargetName } from './registry-copy-names.js';
 import type { CopyReport } from './registry-copy-report.js';
 import { StopError } from './registry-push-answer.js';

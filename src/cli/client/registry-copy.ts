@@ -1,4 +1,4 @@
-import { Slots } from '../../slots.js';
+import { forEachAtMost, Slots } from '../../slots.js';
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../../oci/digest.js';
 import { parseManifest, type ManifestReference } from '../../oci/manifest.js';
@@ -6,7 +6,7 @@ import { isIndexMediaType, isManifestMediaType } from '../../oci/media-types.js'
 import { isTag, type Tag } from '../../oci/reference.js';
 import { UpstreamError, type Upstream, type UpstreamAccess, type UpstreamRepository } from '../../upstream/upstream.js';
 import { ClientError } from './client-error.js';
-import { forEachAtMost, SharedWork } from './registry-copy-limits.js';
+import { SharedWork } from './registry-copy-limits.js';
 import { isEndOfAll, reasonOf } from './registry-copy-failures.js';
 import type { CopyReport } from './registry-copy-report.js';
 import type { CopyState } from './registry-copy-state.js';

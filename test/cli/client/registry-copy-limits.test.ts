@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { forEachAtMost, SharedWork } from '../../../src/cli/client/registry-copy-limits.js';
-import { Slots } from '../../../src/slots.js';
+import { SharedWork } from '../../../src/cli/client/registry-copy-limits.js';
+import { forEachAtMost, Slots } from '../../../src/slots.js';
 import { lineProgress } from '../../../src/cli/client/registry-copy-progress.js';
 import { CopyReport } from '../../../src/cli/client/registry-copy-report.js';
 import { RegistryPush } from '../../../src/cli/client/registry-push.js';
